@@ -4,7 +4,8 @@
  *
  * Keys are 64 bits and unique, values are bytes (format.h: media_node). The root is a media_root
  * that lives in the caller's object: a shadow for changes, a view for look-ups. The caller holds the
- * lock that guards the tree. Changes are part of the caller's transaction.
+ * lock that guards the tree. Changes are part of the caller's transaction; after an error other
+ * than -EEXIST and -ENOENT it must be aborted.
  *
  * Invariants (btree_check)
  *  1. Keys rise strictly in a node; all keys below a child are >= its key (first child: any) and

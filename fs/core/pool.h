@@ -84,4 +84,14 @@ int tables_region_for(struct core *c, uint32_t uid, struct data_region **out);
 struct data_region *tables_region(struct core *c, uint32_t number); /* NULL: none */
 struct btree tables_tree(struct core *c); /* owner 0 */
 
+/*
+ * reclaim.c: after -ENOSPC. Makes what was freed but is not durable yet reusable: journal_sync() and
+ * space_reap() of every space. False: nothing was waiting, so a second try would end the same way.
+ * No lock may be held. An operation asks at most once:
+ *	do {
+ *		r = try();
+ *	} while (r == -ENOSPC && core_reclaim(c, &asked));
+ */
+bool core_reclaim(struct core *c, bool *asked);
+
 #endif

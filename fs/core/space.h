@@ -50,6 +50,10 @@ int space_add_group(struct space *s, uint32_t group, const struct media_group *g
 uint32_t space_groups(const struct space *s);
 int space_group(const struct space *s, uint32_t group, struct media_group *out); /* -ENOENT */
 
+/* Where a unit stands in the backing region, and the unit that stands there. */
+uint64_t space_unit_offset(const struct space *s, uint64_t unit);
+uint64_t space_offset_unit(const struct space *s, uint64_t offset);
+
 #define SPACE_WHOLE 1u  /* all of `want` in one run, or -ENOSPC */
 #define SPACE_HUGE 2u   /* prefer aligned 2 MiB units */
 struct space_request {
