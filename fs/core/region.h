@@ -42,7 +42,7 @@ struct region;
 struct region_options {
 	int dir_fd;        /* `path` is relative to it; AT_FDCWD for an absolute one */
 	const char *path;  /* never followed if it is a symlink */
-	uint64_t bytes;    /* REGION_CREATE: the size; else 0 takes the size as found */
+	uint64_t bytes;    /* REGION_CREATE: the size; else what it must be, 0: as found */
 	mode_t mode;       /* REGION_CREATE */
 	unsigned flags;
 	enum durability durability;
@@ -50,8 +50,12 @@ struct region_options {
 
 /*
  * Opens and maps. Errors, each with its sentence: -ENOENT, -EACCES, -ELOOP (a symlink), -EEXIST,
- * -EINVAL (not a regular file or DAX device; not a multiple of the mapping unit), -ENOMEM (no
- * hugetlbfs pages, no address space), -ENOSPC, -EOPNOTSUPP (the filesystem cannot reserve space).
+ * -EINVAL (not a regular file or DAX device; not a multiple of the mapping unit), -EUCLEAN (not of
+ * the size that it must have), -ENOMEM (no hugetlbfs pages, no address space), -ENOSPC, -EOPNOTSUPP
+ * (the filesystem cannot reserve space).
+ *
+ * REGION_PRIVATE_VIEW takes effect where it is needed: on page cache with relaxed durability, and
+ * with REGION_READ_ONLY (the working view is then the only one that can be written).
  */
 int region_open(const struct region_options *options, struct region **out, struct diag *d);
 void region_close(struct region *r);
@@ -63,9 +67,13 @@ const char *region_media_name(enum region_media media);       /* "pmem", "volati
 const char *region_backend_name(enum region_backend backend); /* "file", "tmpfs", ... */
 uint64_t region_alignment(const struct region *r); /* mapping unit, bytes: 4 KiB or 2 MiB */
 int region_fd(const struct region *r);             /* borrowed; for fstat and io_uring */
+bool region_read_only(const struct region *r);
+bool region_has_private_view(const struct region *r);
 
 /* Space that the backing filesystem could still give, bytes; what is reserved already apart. */
 uint64_t region_backing_free(const struct region *r);
+/* Bytes of the region that have backing space, whoever reserved them and when. */
+uint64_t region_reserved_bytes(const struct region *r);
 
 /*
  * Makes sure that [offset, offset + bytes) has backing space, so that no store into it can end in
