@@ -72,10 +72,13 @@ int btree_delete(const struct btree *t, struct tx *tx, struct media_root *root, 
 int btree_destroy(const struct btree *t, struct tx *tx, struct media_root *root);
 
 /*
- * Verifies the whole tree. `block` (may be NULL) hears of each node, `item` (may be NULL) of each
- * item; a result other than 0 ends the walk. Damage: `bad` is told the node's offset and why, and
- * the walk goes on with the next sibling.
+ * Verifies the whole tree. `block` (may be NULL) hears of each node before it is read, `item` (may
+ * be NULL) of each item; a result other than 0 ends the walk and is passed on, but for BTREE_SKIP
+ * from `block`, which passes over that node and all below it: for nodes that were seen before.
+ * Damage: `bad` (may be NULL) is told the node's offset and why, and the walk goes on with the next
+ * sibling; -EUCLEAN in the end.
  */
+#define BTREE_SKIP 1
 struct btree_visitor {
 	void *context;
 	int (*block)(void *context, uint64_t offset, uint16_t level);

@@ -222,8 +222,9 @@ static_assert(sizeof(struct media_region) == 40, "media_region");
 
 /*
  * Key: 64 bits, unique in the tree. Value: up to BTREE_VALUE_MAX bytes. Slots grow up from the
- * header, values down from the block's end, each at a multiple of 8. Inner nodes: value = uint64_t child offset; the key of
- * a child is a lower bound of the keys below it, and the first is treated as minus infinity.
+ * header, values down from the block's end, each at a multiple of 8 and rounded up to one. Inner
+ * nodes: value = uint64_t child offset; the key of a child is a lower bound of the keys below it,
+ * and the first is treated as minus infinity.
  */
 #define BTREE_VALUE_MAX 1024u
 #define BTREE_HEIGHT_MAX 12u
