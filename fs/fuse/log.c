@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * log.c - the daemon's log. Also takes over what libfuse has to say.
+ *
+ * The state changes only while the process has one thread (log_start) and once before the terminal
+ * is let go of (log_to_syslog); readers need no lock.
+ */
+#include "log.h"
+
+#include <fuse_log.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+static const char *log_program = "leasefs";
+static atomic_bool log_syslog;
+static bool log_debugging;
+
+static void log_line(int priority, const char *format, va_list arguments)
+{
+	char line[1024];
+	int length = vsnprintf(line, sizeof(line), format, arguments);
+
+	if (length < 0)
+		return;
+	/* libfuse ends its lines by itself. */
+	line[strcspn(line, "\n")] = '\0';
+	if (line[0] == '\0')
+		return;
+	if (atomic_load_explicit(&log_syslog, memory_order_relaxed))
+		syslog(priority, "%s", line);
+	else
+		fprintf(stderr, "%s: %s\n", log_program, line);
+}
+
+static void log_fuse(enum fuse_log_level level, const char *format, va_list arguments)
+{
+	log_line((int)level, format, arguments); /* the levels are syslog's */
+}
+
+void log_start(const char *program, bool debug)
+{
+	log_program = program;
+	log_debugging = debug;
+	fuse_set_log_func(log_fuse);
+}
+
+void log_to_syslog(void)
+{
+	openlog(log_program, LOG_PID, LOG_DAEMON);
+	atomic_store(&log_syslog, true);
+}
+
+#define LOG_FUNCTION(name, priority)                                                               \
+	void name(const char *format, ...)                                                         \
+	{                                                                                          \
+		va_list arguments;                                                                 \
+		va_start(arguments, format);                                                       \
+		log_line(priority, format, arguments);                                             \
+		va_end(arguments);                                                                 \
+	}
+
+LOG_FUNCTION(log_error, LOG_ERR)
+LOG_FUNCTION(log_warning, LOG_WARNING)
+LOG_FUNCTION(log_notice, LOG_NOTICE)
+
+void log_debug(const char *format, ...)
+{
+	va_list arguments;
+
+	if (!log_debugging)
+		return;
+	va_start(arguments, format);
+	log_line(LOG_DEBUG, format, arguments);
+	va_end(arguments);
+}
