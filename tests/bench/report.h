@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * report.h - the rows of a run, as a table for people or as one JSON object a line.
+ *
+ * A row holds a figure of ours beside a baseline of the same run, their ratio, and the target that
+ * the ratio is held against: at most, or at least, or none. A limit that is no measurement (0.2
+ * seconds, 512 bytes) is the baseline "limit" with the target 1. NAN stands for "none" and becomes
+ * null in JSON.
+ */
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include <stdbool.h>
+
+#include "series.h"
+
+enum target_sense { TARGET_NONE, TARGET_AT_MOST, TARGET_AT_LEAST };
+
+struct row {
+	const char *group;
+	const char *name;
+	const char *unit;
+	double ours;
+	const char *baseline_name;
+	double baseline;
+	double ratio; /* 0: ours / baseline */
+	double spread;
+	double target;
+	enum target_sense sense;
+};
+
+void report_begin(bool json);
+void report_row(const struct row *row);
+/* The usual row: a series of ours against the null server. */
+void report_series(const char *group, const char *name, const char *unit, const struct series *s,
+	double target);
+/* A figure that must stay under a limit. */
+void report_limit(const char *group, const char *name, const char *unit, double ours, double limit);
+unsigned report_missed(void); /* rows whose target was missed */
+
+#endif
