@@ -144,7 +144,9 @@ struct media_journal {
 	uint8_t reserved1[56];
 	uint64_t tail; /* everything before it stands durably in its home */
 	uint8_t reserved2[56];
-	uint64_t synced; /* page cache, relaxed: everything before it is durable, data included */
+	/* Page cache, relaxed: everything before it is durable, data included. ~0 elsewhere: every
+	 * commit is durable by itself. */
+	uint64_t synced;
 	uint8_t reserved3[56];
 	uint8_t boot_id[16]; /* of the boot that wrote commit, to tell a crash from a power loss */
 	uint32_t clean;      /* 1: closed in good order */

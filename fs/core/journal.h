@@ -45,8 +45,13 @@ struct journal_config {
 	uint64_t area_offset;
 	uint64_t area_bytes; /* a multiple of 4096, at least JOURNAL_BYTES_MIN */
 	bool defer_durable;  /* page cache, relaxed */
+	bool read_only;      /* `meta` was opened so, with a private view: nothing is written */
 	uint8_t boot_id[16];
-	/* journal_sync() calls it first, lock not held: make all data regions durable. 0 or -EIO. */
+	/*
+	 * journal_sync() calls it first, no lock of its own held: make all data regions durable.
+	 * 0 or -EIO. Any commit may call it to make room, so the caller of tx_commit() may hold any
+	 * lock: it takes none. Never called unless defer_durable.
+	 */
 	int (*sync_data)(void *context);
 	void *context;
 };
@@ -66,7 +71,7 @@ struct journal_recovery { /* what opening found, for the log and for status */
 int journal_format(const struct journal_config *config);
 /*
  * Opens and recovers. -EUCLEAN with a sentence if the log is damaged: a position out of bounds, or
- * a record before `commit` that fails its checksum. `read_only`: replays into a private view.
+ * a record before `commit` that fails its checksum. Read-only: replays into the private view.
  */
 int journal_open(const struct journal_config *config, struct journal **out,
 	struct journal_recovery *recovery, struct diag *d);
@@ -87,10 +92,19 @@ int journal_commit(struct journal *j, const struct journal_write *writes, uint32
 	void (*applied)(void *context, uint64_t position), void *context);
 
 uint64_t journal_sequence(struct journal *j); /* of the next record: unique for ever in a pool */
-/* Everything committed so far is durable when it returns. Calls are merged. 0 or -EIO, -EROFS. */
+/*
+ * Everything committed so far is durable when it returns. Calls are merged: each waits for a sync
+ * that began after it. Unless defer_durable there is nothing to do. 0 or -EIO, -EROFS.
+ */
 int journal_sync(struct journal *j);
 int journal_checkpoint(struct journal *j);
 /* Position up to which commits are durable: space freed at or before it may be reused. */
 uint64_t journal_durable_position(struct journal *j);
+bool journal_defers(const struct journal *j); /* durable only after journal_sync() */
+/* Where homes may stand: [*start, *end) of the metadata region. */
+void journal_heap(const struct journal *j, uint64_t *start, uint64_t *end);
+/* Calls `look` while no record is applied, and returns what it returned. For bitmaps, which have
+ * no lock of their own. */
+int journal_quiesced(struct journal *j, int (*look)(void *context), void *context);
 
 #endif

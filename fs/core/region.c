@@ -350,6 +350,12 @@ const void *region_at(const struct region *r, uint64_t offset, uint64_t bytes)
 	return r->working + offset;
 }
 
+const void *region_durable_at(const struct region *r, uint64_t offset, uint64_t bytes)
+{
+	assert_inside(r, offset, bytes);
+	return r->durable + offset;
+}
+
 void *region_data_at(struct region *r, uint64_t offset, uint64_t bytes)
 {
 	assert_inside(r, offset, bytes);

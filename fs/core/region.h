@@ -85,6 +85,8 @@ int region_unreserve(struct region *r, uint64_t offset, uint64_t bytes);
 
 /* Working view. The caller stays inside the region (asserted) and inside what was reserved. */
 const void *region_at(const struct region *r, uint64_t offset, uint64_t bytes);
+/* Durable view: what a checkpoint builds upon. */
+const void *region_durable_at(const struct region *r, uint64_t offset, uint64_t bytes);
 /* For bulk data that the caller fills by itself (read(2) into it, say): region_touched() after. */
 void *region_data_at(struct region *r, uint64_t offset, uint64_t bytes);
 void region_touched(struct region *r, uint64_t offset, uint64_t bytes);

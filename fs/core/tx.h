@@ -54,6 +54,12 @@ struct meta *tx_meta(struct tx *tx);
  * an offset that no object of that kind can have.
  */
 int tx_view(struct meta *m, struct tx *tx, uint64_t offset, uint32_t magic, const void **out);
+/*
+ * Verifies the checksum of the committed object, every time; -EUCLEAN, -ENXIO. tx_view() and
+ * tx_edit() do so for blocks, once; of an inode they look at the magic alone, so the inode cache
+ * calls this with MAGIC_INODE when an inode enters it.
+ */
+int meta_verify(struct meta *m, uint64_t offset, uint32_t magic);
 /* Its shadow, a copy of what tx_view() shows. The same pointer each time. -EUCLEAN, -E2BIG. */
 int tx_edit(struct tx *tx, uint64_t offset, uint32_t magic, void **out);
 /* A shadow of a new object: zero but for its head. The home's bytes are not looked at. -E2BIG. */
