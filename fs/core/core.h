@@ -73,6 +73,8 @@ int core_open(const struct core_options *options, struct core **out, struct diag
 int core_close(struct core *c);
 /* For crash tests: lets go of the mappings and the lock without writing anything. */
 void core_abandon(struct core *c);
+/* After fork() in a daemon: the lock, which goes with the descriptor, names this process. */
+void core_note_pid(struct core *c);
 void core_set_arbiter(struct core *c, const struct core_arbiter *arbiter);
 
 struct core_format { /* mkfs */
