@@ -65,6 +65,8 @@ enum region_media region_media(const struct region *r);
 enum region_backend region_backend(const struct region *r);
 const char *region_media_name(enum region_media media);       /* "pmem", "volatile", "page cache" */
 const char *region_backend_name(enum region_backend backend); /* "file", "tmpfs", ... */
+/* What such media promise, as half a sentence: "a daemon crash loses nothing, ...". */
+const char *region_promise(enum region_media media, enum durability durability);
 uint64_t region_alignment(const struct region *r); /* mapping unit, bytes: 4 KiB or 2 MiB */
 int region_fd(const struct region *r);             /* borrowed; for fstat and io_uring */
 bool region_read_only(const struct region *r);

@@ -139,3 +139,18 @@ const char *region_backend_name(enum region_backend backend)
 	};
 	return names[backend];
 }
+
+const char *region_promise(enum region_media media, enum durability durability)
+{
+	switch (media) {
+	case REGION_PMEM:
+		return "a daemon crash loses nothing, a power loss nothing that was acknowledged";
+	case REGION_VOLATILE:
+		return "a daemon crash loses nothing, a power loss everything";
+	case REGION_PAGE_CACHE:
+		break;
+	}
+	if (durability == DURABILITY_STRICT)
+		return "a daemon crash loses nothing, a power loss nothing that was acknowledged";
+	return "a daemon crash loses nothing, a power loss goes back to the last fsync";
+}
