@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * file_sync.c - fsync: the file's bytes, then everything that was committed.
+ *
+ * On pmem every write was flushed when it was made; on volatile media there is nothing to do. On
+ * page cache the file's own extents are synced whatever the journal knows, because a lease holder
+ * stores into them without telling anybody.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "file.h"
+
+/* Beyond this many extents one fdatasync of the regions is cheaper. */
+#define SYNC_EXTENTS_MAX 64
+
+struct syncing {
+	struct piece pieces[SYNC_EXTENTS_MAX];
+	int count;
+	bool more;
+};
+
+static int collect_piece(void *context, const struct piece *piece)
+{
+	struct syncing *s = context;
+
+	if (!piece->region || piece->unwritten || region_media(piece->region) != REGION_PAGE_CACHE)
+		return 0;
+	if (s->count == SYNC_EXTENTS_MAX) {
+		s->more = true;
+		return 1;
+	}
+	s->pieces[s->count++] = *piece;
+	return 0;
+}
+
+static int sync_regions(struct core *c)
+{
+	uint32_t count = atomic_load(&c->region_count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct data_region *dr = tables_region(c, i);
+		int error = dr ? region_sync_all(dr->region) : 0;
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* Without the file's lock: blocks that leave the file meanwhile are synced for nothing. */
+static int sync_collected(struct core *c, const struct syncing *s)
+{
+	if (s->more)
+		return sync_regions(c);
+	for (int i = 0; i < s->count; i++) {
+		const struct piece *p = &s->pieces[i];
+		int error = region_sync(p->region, p->region_offset, p->length);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+int core_fsync(struct core *c, struct inode *ip, bool data_only)
+{
+	struct syncing s = {.count = 0};
+	const struct media_inode *record;
+	int error;
+
+	if (c->options.read_only)
+		return 0;
+	inode_lock_read(ip);
+	error = inode_view(c, NULL, ip, &record);
+	if (!error && S_ISREG(record->mode))
+		error = file_walk(c, ip, record, 0, FILE_BYTES_MAX, collect_piece, &s);
+	inode_unlock(ip);
+	if (error >= 0)
+		error = sync_collected(c, &s);
+	return error ? error : journal_sync(c->journal);
+}

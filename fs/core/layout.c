@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * layout.c - what a lease holder is told of a file, and what it is promised.
+ *
+ * A prepared range is written all over: its blocks are allocated and were zeroed before they became
+ * written, so that a store into the region needs nobody's leave, and what is read before it is
+ * zeroes. That it lies beyond the end of file does not matter until core_commit_layout().
+ */
+#include <errno.h>
+
+#include "file.h"
+
+/* A transaction zeroes at most about this much, so that it is not open for long. */
+#define ZERO_STEP_BLOCKS ((64ull << 20) >> BLOCK_SHIFT)
+
+struct listing {
+	struct core_extent *out;
+	unsigned max;
+	unsigned count;
+	uint64_t next;
+};
+
+static int list_piece(void *context, const struct piece *piece)
+{
+	struct listing *l = context;
+	struct core_extent *e;
+
+	if (l->count == l->max)
+		return 1;
+	e = &l->out[l->count++];
+	*e = (struct core_extent){
+		.offset = piece->offset,
+		.length = piece->length,
+		.state = CORE_EXTENT_HOLE,
+	};
+	if (piece->region) {
+		e->region = piece->region_number;
+		e->region_offset = piece->region_offset;
+		e->state = piece->unwritten ? CORE_EXTENT_UNWRITTEN : CORE_EXTENT_WRITTEN;
+	}
+	l->next = piece->offset + piece->length;
+	return 0;
+}
+
+/* Rounds outward to blocks. -EFBIG, -EINVAL. */
+static int block_range(uint64_t *offset, uint64_t length, uint64_t *end)
+{
+	if (length == 0)
+		return -EINVAL;
+	if (*offset > FILE_BYTES_MAX || length > FILE_BYTES_MAX - *offset)
+		return -EFBIG;
+	*end = block_up(*offset + length);
+	*offset = block_down(*offset);
+	return 0;
+}
+
+int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
+{
+	struct listing l = {.out = out, .max = max};
+	const struct media_inode *record;
+	uint64_t end, given_end = offset + length;
+	int error = block_range(&offset, length, &end);
+
+	if (error)
+		return error;
+	l.next = offset;
+	inode_lock_read(ip);
+	error = inode_view(c, NULL, ip, &record);
+	if (!error && !S_ISREG(record->mode))
+		error = -EINVAL;
+	if (!error)
+		error = file_walk(c, ip, record, offset, end, list_piece, &l);
+	inode_unlock(ip);
+	if (error < 0)
+		return error;
+	*count = l.count;
+	*next = l.next >= end ? given_end : l.next;
+	return 0;
+}
+
+/* ---- prepare --------------------------------------------------------------------------------- */
+
+static int zero_extent(struct core *c, const struct extent *e, uint64_t from, uint64_t to)
+{
+	struct region *region = tables_region(c, e->region)->region;
+	uint64_t offset = (e->region_block + (from - e->file_block)) << BLOCK_SHIFT;
+	uint64_t bytes = (to - from) << BLOCK_SHIFT;
+	int error;
+
+	region_store_zero(region, offset, bytes);
+	error = region_flush(region, offset, bytes);
+	region_fence(region);
+	return error;
+}
+
+/* Unwritten blocks of [*cursor, end) become written zeroes. There are no holes. */
+static int write_step(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record,
+	uint64_t *cursor, uint64_t end)
+{
+	uint64_t zeroed = 0;
+
+	while (*cursor < end && zeroed < ZERO_STEP_BLOCKS && tx_has_room(tx)) {
+		struct extent e;
+		uint64_t to;
+		int error = extent_find(c, tx, ip, record, *cursor, &e);
+
+		if (error == -ENOENT || (!error && e.file_block > *cursor))
+			return -EUCLEAN;
+		if (error)
+			return error;
+		to = e.file_block + e.blocks < end ? e.file_block + e.blocks : end;
+		if (e.unwritten) {
+			if (to - *cursor > ZERO_STEP_BLOCKS)
+				to = *cursor + ZERO_STEP_BLOCKS;
+			error = zero_extent(c, &e, *cursor, to);
+			if (!error)
+				error = extent_mark(
+					c, tx, ip, record, *cursor, to - *cursor, false);
+			if (error)
+				return error;
+			zeroed += to - *cursor;
+		}
+		*cursor = to;
+	}
+	return 0;
+}
+
+static int write_range(struct core *c, struct inode *ip, uint64_t first, uint64_t end)
+{
+	int error = 0;
+
+	while (!error && first < end) {
+		struct media_inode *record;
+		struct tx *tx;
+
+		error = file_tx_begin(c, ip, &tx, &record);
+		if (error)
+			break;
+		error = write_step(c, tx, ip, record, &first, end);
+		if (error) {
+			extent_tx_abort(c, tx);
+			break;
+		}
+		error = extent_tx_commit(c, tx);
+	}
+	return error;
+}
+
+struct looking {
+	bool hole;
+	bool unwritten;
+};
+
+static int look_at_piece(void *context, const struct piece *piece)
+{
+	struct looking *l = context;
+
+	l->hole |= !piece->region;
+	l->unwritten |= piece->unwritten;
+	return l->hole && l->unwritten;
+}
+
+static int prepare_once(struct core *c, struct inode *ip, uint64_t offset, uint64_t end)
+{
+	uint64_t first = offset >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT;
+	const struct media_inode *view;
+	struct looking l = {false, false};
+	int error = file_lock(c, ip, &view);
+
+	if (error)
+		return error;
+	error = file_walk(c, ip, view, offset, end, look_at_piece, &l);
+	if (error >= 0)
+		error = l.hole ? file_fill(c, ip, first, last, EXTENT_HUGE, NULL, NULL) : 0;
+	if (!error && (l.hole || l.unwritten))
+		error = write_range(c, ip, first, last);
+	inode_unlock(ip);
+	return error;
+}
+
+int core_prepare_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length)
+{
+	bool asked = false;
+	uint64_t end;
+	int error = block_range(&offset, length, &end);
+
+	if (error)
+		return error;
+	do {
+		error = prepare_once(c, ip, offset, end);
+	} while (error == -ENOSPC && core_reclaim(c, &asked));
+	return error;
+}
+
+/* ---- commit ---------------------------------------------------------------------------------- */
+
+static int persist_piece(void *context, const struct piece *piece)
+{
+	int error;
+
+	if (!piece->region || piece->unwritten)
+		return 0;
+	region_touched(piece->region, piece->region_offset, piece->length);
+	error = region_flush(piece->region, piece->region_offset, piece->length);
+	region_fence(piece->region);
+	return error;
+}
+
+int core_commit_layout(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t length, uint64_t size)
+{
+	const struct media_inode *view;
+	struct media_inode *record;
+	uint64_t start = offset, end;
+	struct tx *tx;
+	int error;
+
+	if (size > FILE_BYTES_MAX)
+		return -EFBIG;
+	error = block_range(&start, length, &end);
+	if (!error)
+		error = file_lock(c, ip, &view);
+	if (error)
+		return error;
+	/* The holder's own bytes stay, from where its range begins. */
+	error = file_grow(c, ip, view, size, offset);
+	if (!error)
+		error = file_walk(c, ip, view, start, end, persist_piece, NULL);
+	if (!error)
+		error = file_tx_begin(c, ip, &tx, &record);
+	if (!error) {
+		if (size > record->size)
+			record->size = size;
+		inode_touch(c, record, true);
+		error = extent_tx_commit(c, tx);
+	}
+	inode_unlock(ip);
+	return error;
+}
