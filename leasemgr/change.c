@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * change.c - operations that want a layout for themselves: parking, recalling, climbing the ladder,
+ * deciding. The state table is in leasemgr.h; a want is decided here too (see want.c).
+ *
+ * Every decision goes through change_decide() or change_timer(), and ends in approve() or fail().
+ * A recall is never sent from there for what is only about to be revoked: leases are marked while a
+ * change is PARKED, and reviewed when it is no more, so L2 holds after each of these functions.
+ */
+#include "manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- who is in whose way --------------------------------------------------------------------- */
+
+static bool is_own(const struct lm_change *c, const struct lease *l)
+{
+	const struct lm_session *s = l->session;
+
+	return c->kind != LM_WANT && c->pid && !s->process_gone && c->pid == s->pid;
+}
+
+/* Only exclusive leases matter to it. */
+static bool exclusive_only(const struct lm_change *c)
+{
+	return c->kind == LM_OVERWRITE || c->kind == LM_FILL ||
+		(c->kind == LM_WANT && !c->exclusive);
+}
+
+/* The lease and the change cannot both be; `l` overlaps, and comes from the trees it looks at. */
+static bool conflicts(const struct lm_change *c, const struct lease *l)
+{
+	if (c->kind == LM_WANT)
+		return l->session != c->session && (c->exclusive || l->tree == TREE_EXCLUSIVE);
+	if (c->kind == LM_FREE || c->kind == LM_MOVE)
+		return true;
+	return l->tree == TREE_EXCLUSIVE && !is_own(c, l);
+}
+
+bool change_in_way_of(const struct lm_change *c, const struct lease *l)
+{
+	return l->tree < TREE_GHOSTS && c->state == CHANGE_PARKED && !c->passive &&
+		conflicts(c, l) && !is_own(c, l);
+}
+
+bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive)
+{
+	if (c->kind == LM_FREE || c->kind == LM_MOVE)
+		return true;
+	if (c->kind == LM_WANT)
+		return c->session != s && !c->passive && (c->exclusive || exclusive);
+	return exclusive && !(c->pid && !s->process_gone && c->pid == s->pid);
+}
+
+struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end)
+{
+	struct range_node *n = range_tree_first(&in->changes, start, end);
+
+	return n ? container_of(n, struct lm_change, node) : NULL;
+}
+
+struct lm_change *change_next(const struct inode_leases *in, const struct lm_change *c,
+	uint64_t start, uint64_t end)
+{
+	struct range_node *n = range_tree_next(&in->changes, &c->node, start, end);
+
+	return n ? container_of(n, struct lm_change, node) : NULL;
+}
+
+static struct lease *first_conflict(struct lm_change *c, struct lease_cursor *at)
+{
+	struct lease *l = lease_first(at, c->inode, c->node.start, c->node.end, exclusive_only(c));
+
+	while (l && !conflicts(c, l))
+		l = lease_next(at);
+	return l;
+}
+
+static struct lease *next_conflict(struct lm_change *c, struct lease_cursor *at)
+{
+	struct lease *l = lease_next(at);
+
+	while (l && !conflicts(c, l))
+		l = lease_next(at);
+	return l;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+void change_free(struct lm_change *c)
+{
+	struct lm *lm = c->lm;
+
+	if (c->session) {
+		LIST_REMOVE(c, wants);
+		c->session->want_count--;
+		lm->status.wants--;
+	}
+	timer_clear(lm, &c->timer);
+	timer_unreserve(lm);
+	free(c);
+}
+
+/* Out of the inode's tree; who waited for that is looked at again. */
+static void leave(struct lm_change *c)
+{
+	range_tree_remove(&c->inode->changes, &c->node);
+	inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
+}
+
+static void count_parked(struct lm_change *c, int n)
+{
+	if (c->kind != LM_WANT)
+		c->lm->status.parked += (uint64_t)n;
+}
+
+/* What it has recalled, and nobody else wants, is whole again. It is not PARKED any more. */
+static void let_go(struct lm_change *c)
+{
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at))
+		if (l->recalled)
+			lease_review_recall(l);
+}
+
+static void give_verdict(struct lm_change *c, int verdict)
+{
+	if (c->beginning)
+		c->result = verdict;
+	else
+		c->lm->ops->verdict(c->lm->config.context, c->operation, c, verdict);
+}
+
+static void fail(struct lm_change *c, int error)
+{
+	bool beginning = c->beginning;
+
+	assert(c->kind != LM_WANT && c->state == CHANGE_PARKED);
+	c->state = CHANGE_READY;
+	count_parked(c, -1);
+	leave(c);
+	let_go(c);
+	give_verdict(c, error);
+	if (!beginning)
+		change_free(c);
+}
+
+static void report(struct lm_change *c, const struct lease *l, uint64_t now_ns)
+{
+	const struct lm_session *s = l->session;
+	const struct pin *p = l->range_pins ? pin_first(l, c->node.start, c->node.end) : NULL;
+	struct lm_conflict conflict = {
+		.ino = c->ino, .start = c->node.start, .end = c->node.end, .operation = c->name,
+		.pid = c->pid, .uid = c->uid, .session = s->id, .holder_pid = s->pid,
+		.holder_uid = s->uid, .lease = l->node.id, .lease_start = l->node.start,
+		.lease_end = l->node.end, .pin_start = p ? p->node.start : l->node.start,
+		.pin_end = p ? p->node.end : l->node.end, .lease_age_ns = now_ns - l->granted_ns,
+		.waited_ns = now_ns - c->began_ns, .when_ns = now_ns,
+		.unbreakable = p && (p->flags & LM_PIN_UNBREAKABLE), .own = is_own(c, l),
+	};
+
+	c->lm->status.busy++;
+	c->lm->ops->conflict(c->lm->config.context, &conflict);
+}
+
+static void fail_busy(struct lm_change *c, const struct lease *culprit, uint64_t now_ns)
+{
+	report(c, culprit, now_ns);
+	fail(c, -EBUSY);
+}
+
+static void become_passive(struct lm_change *c)
+{
+	assert(c->kind == LM_WANT);
+	c->passive = true;
+	timer_clear(c->lm, &c->timer);
+	let_go(c);
+	/* Grants that it stood in the way of may be asked for again. */
+	inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
+}
+
+/*
+ * Verdict 0. What conflicts is cut away; with a pin on it (orphan) all of that lease goes, as its
+ * mapping stays. All memory is there before the first cut: -ENOMEM leaves everything as it was.
+ */
+static void approve(struct lm_change *c, bool orphan)
+{
+	struct lease_cursor at;
+	struct lease *l;
+	uint64_t reserved = 0;
+
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+		if (lease_reserve(l->session)) {
+			for (l = first_conflict(c, &at); reserved > 0; l = next_conflict(c, &at)) {
+				lease_unreserve(l->session);
+				reserved--;
+			}
+			if (c->kind == LM_WANT)
+				become_passive(c);
+			else
+				fail(c, -ENOMEM);
+			return;
+		}
+		reserved++;
+	}
+	timer_clear(c->lm, &c->timer);
+	count_parked(c, -1);
+	c->state = c->kind == LM_WANT ? CHANGE_READY : CHANGE_ACTIVE;
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+		struct lm_session *s = l->session;
+		bool whole = orphan && lease_pinned(l, c->node.start, c->node.end);
+
+		lease_revoke(l, c->node.start, c->node.end, whole, is_own(c, l));
+		lease_unreserve(s);
+	}
+	if (c->kind == LM_WANT) {
+		leave(c);
+		source_mark(c->session, &c->source, PENDING_AVAILABLE);
+		return;
+	}
+	c->lm->status.active++;
+	give_verdict(c, 0);
+}
+
+/* ---- deciding -------------------------------------------------------------------------------- */
+
+struct view {
+	bool others;  /* leases of others are in the way */
+	bool in_use;  /* one is in the middle of a call */
+	const struct lease *pinned; /* others', where the pin counts; looked for when time is over */
+	const struct lease *own_pinned;
+};
+
+static bool blocked_by_change(const struct lm_change *want)
+{
+	struct lm_change *c = change_first(want->inode, want->node.start, want->node.end);
+
+	for (; c; c = change_next(want->inode, c, want->node.start, want->node.end))
+		if (c->kind != LM_WANT &&
+			change_blocks_grant(c, want->session, want->exclusive))
+			return true;
+	return false;
+}
+
+/* `all`: even when one lease in the way already says enough. */
+static struct view look(struct lm_change *c, bool all)
+{
+	struct view v = {0};
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+		bool own = is_own(c, l);
+
+		v.in_use = v.in_use || l->in_use;
+		v.others = v.others || !own;
+		if (!own && !c->time_over && !all)
+			break;
+		if (own) {
+			if (!v.own_pinned && lease_pinned(l, c->node.start, c->node.end))
+				v.own_pinned = l;
+		} else if (c->time_over && lease_pinned(l, c->node.start, c->node.end)) {
+			v.pinned = l;
+			if (!all)
+				break;
+		}
+	}
+	return v;
+}
+
+static void enter_rung(struct lm_change *c, uint64_t now_ns);
+
+/* At `busy` or `orphan`, when every other way has been tried. */
+static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns)
+{
+	bool orphan = c->policy.rungs[c->rung].kind == LM_RUNG_ORPHAN;
+
+	if (c->kind == LM_WANT && (v->pinned || v->in_use)) {
+		become_passive(c);
+	} else if (v->own_pinned) {
+		fail_busy(c, v->own_pinned, now_ns);
+	} else if (v->pinned && !orphan) {
+		fail_busy(c, v->pinned, now_ns);
+	} else if (v->in_use) {
+		c->last_chance = true; /* the call that is under way ends soon, and decides */
+	} else {
+		approve(c, orphan);
+	}
+}
+
+void change_decide(struct lm_change *c, uint64_t now_ns)
+{
+	struct view v;
+
+	if (c->state != CHANGE_PARKED)
+		return;
+	v = look(c, c->last_chance);
+	if (c->kind == LM_WANT && blocked_by_change(c))
+		return;
+	if (!v.others) {
+		if (v.own_pinned)
+			fail_busy(c, v.own_pinned, now_ns);
+		else if (!v.in_use)
+			approve(c, false);
+	} else if (c->last_chance) {
+		last_rung(c, &v, now_ns);
+	} else if (c->time_over && !v.pinned && !v.in_use && !c->passive) {
+		if (v.own_pinned)
+			fail_busy(c, v.own_pinned, now_ns);
+		else
+			approve(c, false);
+	}
+}
+
+static void signal_holders(struct lm_change *c, int number)
+{
+	struct lm *lm = c->lm;
+	uint64_t mark = lm->next_id++;
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+		struct lm_session *s = l->session;
+
+		if (s->mark == mark || is_own(c, l) ||
+			!lease_pinned(l, c->node.start, c->node.end))
+			continue;
+		s->mark = mark;
+		lm->ops->signal_holder(lm->config.context, s->owner, number);
+	}
+}
+
+static void recall_all(struct lm_change *c)
+{
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at))
+		if (change_in_way_of(c, l))
+			lease_set_recalled(l, true);
+}
+
+/* Its time starts; the last one decides. `c` may be no more. */
+static void enter_rung(struct lm_change *c, uint64_t now_ns)
+{
+	const struct lm_rung *r = &c->policy.rungs[c->rung];
+	struct view v;
+
+	switch (r->kind) {
+	case LM_RUNG_SIGNAL:
+	case LM_RUNG_KILL:
+		signal_holders(c, r->kind == LM_RUNG_KILL ? 9 : r->signal);
+		/* fallthrough */
+	case LM_RUNG_RECALL:
+		timer_set(c->lm, &c->timer, now_ns + r->time_ns);
+		break;
+	case LM_RUNG_WAIT:
+		timer_set(c->lm, &c->timer, now_ns + LM_RENOTIFY_NS);
+		break;
+	default:
+		v = look(c, true);
+		last_rung(c, &v, now_ns);
+	}
+}
+
+void change_timer(struct lm_change *c, uint64_t now_ns)
+{
+	const struct lm_rung *r = &c->policy.rungs[c->rung];
+	struct view v;
+
+	assert(c->state == CHANGE_PARKED);
+	if (r->kind == LM_RUNG_WAIT) {
+		recall_all(c);
+		timer_set(c->lm, &c->timer, now_ns + LM_RENOTIFY_NS);
+		return;
+	}
+	c->time_over = true;
+	if (c->kind == LM_WANT && blocked_by_change(c)) {
+		become_passive(c);
+		return;
+	}
+	v = look(c, false);
+	if (v.own_pinned && !v.pinned) {
+		fail_busy(c, v.own_pinned, now_ns);
+	} else if (!v.pinned && !v.in_use) {
+		approve(c, false);
+	} else {
+		c->rung++;
+		enter_rung(c, now_ns);
+	}
+}
+
+int change_park(struct lm_change *c, uint64_t now_ns)
+{
+	const struct lm_policy *p = &c->policy;
+
+	c->began_ns = now_ns;
+	c->time_over = p->rungs[0].kind != LM_RUNG_RECALL &&
+		p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
+	c->beginning = true;
+	c->result = LM_PARKED;
+	recall_all(c);
+	change_decide(c, now_ns);
+	if (c->result == LM_PARKED && c->state == CHANGE_PARKED)
+		enter_rung(c, now_ns);
+	c->beginning = false;
+	return c->result;
+}
+
+/* ---- calls of the owner ---------------------------------------------------------------------- */
+
+/*
+ * What fails it before anything is recalled: the asker's own pin, and a pin that will not break,
+ * whose holders are told all the same. NULL: nothing.
+ */
+static const struct lease *hopeless(struct lm_change *c)
+{
+	struct range_node *n = range_tree_first(&c->inode->pins, c->node.start, c->node.end);
+	const struct lease *culprit = NULL;
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (; n; n = range_tree_next(&c->inode->pins, n, c->node.start, c->node.end)) {
+		struct pin *p = container_of(n, struct pin, node);
+
+		if (p->lease->tree >= TREE_GHOSTS || !conflicts(c, p->lease) ||
+			!(p->flags & LM_PIN_UNBREAKABLE) || is_own(c, p->lease))
+			continue;
+		culprit = p->lease;
+		if (!p->lease->recalled)
+			source_mark(p->lease->session, &p->lease->source, PENDING_ADVISORY);
+	}
+	for (l = culprit ? NULL : first_conflict(c, &at); l; l = next_conflict(c, &at))
+		if (is_own(c, l) && lease_pinned(l, c->node.start, c->node.end))
+			return l;
+	return culprit;
+}
+
+int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
+	uint64_t now_ns, struct lm_change **out)
+{
+	const struct lease *culprit;
+	struct lm_change *c;
+	int result;
+
+	assert(r->start < r->end && r->kind != LM_WANT && r->policy->count > 0);
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = (struct lm_change){.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
+		.timer.kind = TIMER_CHANGE, .lm = lm, .ino = r->ino, .operation = operation,
+		.name = r->operation, .pid = r->pid, .uid = r->uid, .kind = (uint8_t)r->kind,
+		.state = CHANGE_PARKED, .policy = *r->policy, .began_ns = now_ns};
+	result = timer_reserve(lm);
+	if (!result) {
+		result = inode_get(lm, r->ino, &c->inode);
+		if (result)
+			timer_unreserve(lm);
+	}
+	if (result) {
+		free(c);
+		return result;
+	}
+	range_tree_insert(&c->inode->changes, &c->node, lm->config.seed);
+	count_parked(c, 1);
+	c->beginning = true;
+	culprit = hopeless(c);
+	if (culprit) {
+		fail_busy(c, culprit, now_ns);
+		result = c->result;
+	} else if (lm->status.parked > LM_PARKED_MAX) {
+		fail(c, -EBUSY);
+		result = -EBUSY;
+	} else {
+		result = change_park(c, now_ns);
+	}
+	if (result < 0)
+		change_free(c);
+	else
+		*out = c;
+	settle(lm, now_ns);
+	return result;
+}
+
+void lm_change_end(struct lm_change *c, uint64_t now_ns)
+{
+	struct lm *lm = c->lm;
+	struct inode_leases *in = c->inode;
+	struct range_node *n;
+	uint64_t after_start = 0, after_id = 0;
+
+	assert(c->state == CHANGE_ACTIVE);
+	leave(c);
+	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs. */
+	while (c->freed && (n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start,
+		c->node.end, after_start, after_id))) {
+		after_start = n->start;
+		after_id = n->id;
+		if (n->start >= c->node.start && n->end <= c->node.end) {
+			range_tree_remove(&in->leases[TREE_GHOSTS], n);
+			container_of(n, struct lease, node)->tree = TREE_NONE;
+		}
+	}
+	if (c->kind == LM_FILL)
+		lm_layout_changed(lm, c->ino, c->node.start, c->node.end, NULL);
+	lm->status.active--;
+	change_free(c);
+	settle(lm, now_ns);
+}
+
+int lm_change_interrupt(struct lm_change *c, uint64_t now_ns)
+{
+	struct lm *lm = c->lm;
+
+	if (c->state != CHANGE_PARKED)
+		return -EALREADY;
+	c->beginning = true; /* no verdict */
+	fail(c, -EINTR);
+	change_free(c);
+	settle(lm, now_ns);
+	return 0;
+}

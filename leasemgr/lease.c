@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * lease.c - granting, returning, cutting and ending leases.
+ *
+ * A lease or ghost is in one slot of its session and in one tree of its inode; lease_place() and
+ * lease_displace() are the only ones that move it. Whatever shrinks or ends one marks the range
+ * dirty, for settle() to look at the changes there.
+ */
+#include "manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- walking over what overlaps -------------------------------------------------------------- */
+
+struct lease *lease_next(struct lease_cursor *at)
+{
+	while (at->tree <= at->last_tree) {
+		struct range_node *n = range_tree_after(&at->inode->leases[at->tree], at->start,
+			at->end, at->after_start, at->after_id);
+
+		if (n) {
+			at->after_start = n->start;
+			at->after_id = n->id;
+			return container_of(n, struct lease, node);
+		}
+		at->tree++;
+		at->after_start = at->after_id = 0;
+	}
+	return NULL;
+}
+
+struct lease *lease_first(struct lease_cursor *at, struct inode_leases *in, uint64_t start,
+	uint64_t end, bool exclusive_only)
+{
+	*at = (struct lease_cursor){.inode = in, .start = start, .end = end,
+		.tree = exclusive_only ? TREE_EXCLUSIVE : TREE_SHARED, .last_tree = TREE_EXCLUSIVE};
+	return lease_next(at);
+}
+
+struct lease *lease_find(const struct lm_session *s, uint64_t id)
+{
+	struct lease *l = handles_find(&s->leases, id);
+
+	return l && l->node.id == id ? l : NULL;
+}
+
+static struct lease *find_live(const struct lm_session *s, uint64_t id)
+{
+	struct lease *l = lease_find(s, id);
+
+	return l && l->tree < TREE_GHOSTS ? l : NULL;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+int lease_reserve(struct lm_session *s)
+{
+	int error = handles_reserve(&s->leases, s->spare_wanted + 2, 1u << SLOT_BITS);
+
+	if (error)
+		return -ENOMEM;
+	while (s->spare_count < s->spare_wanted + 2) {
+		struct spare *spare = malloc(sizeof(struct lease));
+
+		if (!spare)
+			return -ENOMEM;
+		SLIST_INSERT_HEAD(&s->spares, spare, next);
+		s->spare_count++;
+	}
+	s->spare_wanted += 2;
+	return 0;
+}
+
+void lease_unreserve(struct lm_session *s)
+{
+	assert(s->spare_wanted >= 2);
+	s->spare_wanted -= 2;
+	while (s->spare_count > s->spare_wanted) {
+		struct spare *spare = SLIST_FIRST(&s->spares);
+
+		SLIST_REMOVE_HEAD(&s->spares, next);
+		s->spare_count--;
+		free(spare);
+	}
+}
+
+static struct lease *take_spare(struct lm_session *s)
+{
+	struct spare *spare = SLIST_FIRST(&s->spares);
+
+	assert(spare);
+	SLIST_REMOVE_HEAD(&s->spares, next);
+	s->spare_count--;
+	return (struct lease *)spare;
+}
+
+static void lease_place(struct lease *l, enum tree_kind tree)
+{
+	struct lm *lm = l->session->lm;
+
+	l->tree = tree;
+	if (tree != TREE_NONE)
+		range_tree_insert(&l->inode->leases[tree], &l->node, lm->config.seed);
+}
+
+static void lease_displace(struct lease *l)
+{
+	if (l->tree != TREE_NONE)
+		range_tree_remove(&l->inode->leases[l->tree], &l->node);
+	l->tree = TREE_NONE;
+}
+
+/* `l` is raw memory; a slot is reserved. The caller places it. */
+static void lease_init(struct lease *l, struct lm_session *s, struct inode_leases *in,
+	uint64_t start, uint64_t end, enum lm_mode mode, uint64_t now_ns)
+{
+	struct lm *lm = s->lm;
+	bool used_before;
+
+	memset(l, 0, sizeof(*l));
+	l->slot = handles_take(&s->leases, l, &used_before);
+	l->node.id = lm->next_id++ << SLOT_BITS | l->slot;
+	l->node.start = start;
+	l->node.end = end;
+	l->source.kind = SOURCE_LEASE;
+	l->tree = TREE_NONE;
+	l->mode = (uint8_t)mode;
+	l->inode = in;
+	l->session = s;
+	l->granted_ns = now_ns;
+	SLIST_INIT(&l->holds);
+	lm->ops->slot_fresh(lm->config.context, s->owner, l->slot, used_before);
+	s->lease_count++;
+	if (in->count++ == 0 && !in->used) {
+		in->used = true;
+		lm->ops->inode_used(lm->config.context, in->ino);
+	}
+}
+
+static void count_lease(struct lm *lm, const struct lease *l, int n)
+{
+	if (l->tree < TREE_GHOSTS)
+		lm->status.leases += (uint64_t)n;
+	else
+		lm->status.ghosts += (uint64_t)n;
+}
+
+void lease_end(struct lease *l)
+{
+	struct lm_session *s = l->session;
+	struct lm *lm = s->lm;
+
+	pins_end(l);
+	source_clear(s, &l->source, 0xff);
+	count_lease(lm, l, -1);
+	lease_displace(l);
+	holds_drop(l);
+	inode_dirty(lm, l->inode, l->node.start, l->node.end);
+	l->inode->count--;
+	s->lease_count--;
+	handles_put(&s->leases, l->slot);
+	free(l);
+}
+
+/* ---- recall ---------------------------------------------------------------------------------- */
+
+void lease_set_recalled(struct lease *l, bool recalled)
+{
+	struct lm_session *s = l->session;
+	const struct lm *lm = s->lm;
+
+	assert(l->tree < TREE_GHOSTS);
+	if (recalled) {
+		if (!l->recalled) {
+			l->recalled = true;
+			l->told = false;
+			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
+			s->lm->status.recalls++;
+		}
+		source_clear(s, &l->source, PENDING_CANCELLED | PENDING_ADVISORY);
+		source_mark(s, &l->source, PENDING_RECALL);
+	} else if (l->recalled) {
+		l->recalled = false;
+		lm->ops->slot_recall(lm->config.context, s->owner, l->slot, false);
+		source_clear(s, &l->source, PENDING_RECALL);
+		if (l->told)
+			source_mark(s, &l->source, PENDING_CANCELLED);
+	}
+}
+
+void lease_review_recall(struct lease *l)
+{
+	struct lm_change *c = change_first(l->inode, l->node.start, l->node.end);
+
+	while (c && !change_in_way_of(c, l))
+		c = change_next(l->inode, c, l->node.start, l->node.end);
+	if (!c || !l->recalled)
+		lease_set_recalled(l, c != NULL);
+}
+
+/* ---- cutting --------------------------------------------------------------------------------- */
+
+/*
+ * What is behind `at` becomes a lease of its own, from raw memory; pins there go along. The caller
+ * shortens `l` and puts it back: `l` is in no tree now.
+ */
+static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t at)
+{
+	struct lease *rest = memory;
+	struct pin *p;
+
+	lease_init(rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode,
+		l->granted_ns);
+	while (l->range_pins && (p = pin_first(l, at, l->node.end))) {
+		p->lease = rest;
+		l->range_pins--;
+		rest->range_pins++;
+	}
+	return rest;
+}
+
+/* Takes [start, end) out of a live lease that reaches beyond it; `memory` if in the middle. */
+static struct lease *cut(struct lease *l, uint64_t start, uint64_t end, struct lease *memory)
+{
+	enum tree_kind tree = (enum tree_kind)l->tree;
+	struct lease *rest = NULL;
+
+	lease_displace(l);
+	if (start > l->node.start && end < l->node.end)
+		rest = split_off(l, memory, end);
+	if (start > l->node.start)
+		l->node.end = start;
+	else
+		l->node.start = end;
+	assert(l->node.start < l->node.end);
+	lease_place(l, tree);
+	inode_dirty(l->session->lm, l->inode, start, end);
+	if (rest) {
+		lease_place(rest, tree);
+		count_lease(l->session->lm, rest, 1);
+		lease_review_recall(rest);
+	}
+	if (l->recalled)
+		lease_review_recall(l);
+	return rest;
+}
+
+static bool in_middle(const struct lease *l, uint64_t start, uint64_t end)
+{
+	return start > l->node.start && end < l->node.end;
+}
+
+void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
+{
+	struct lm_session *s = l->session;
+	struct lm *lm = s->lm;
+	struct lease *ghost = l, *rest = NULL;
+	uint64_t id = l->node.id;
+
+	assert(l->tree < TREE_GHOSTS && l->in_use == 0);
+	start = start > l->node.start ? start : l->node.start;
+	end = end < l->node.end ? end : l->node.end;
+	whole = whole || (start == l->node.start && end == l->node.end);
+	if (whole) {
+		count_lease(lm, l, -1);
+		lease_displace(l);
+		source_clear(s, &l->source, 0xff);
+		if (!l->recalled)
+			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
+		l->recalled = false;
+		inode_dirty(lm, l->inode, l->node.start, l->node.end);
+	} else {
+		ghost = take_spare(s);
+		rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
+		lease_init(ghost, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
+	}
+	ghost->origin = id;
+	ghost->rest = rest ? rest->node.id : 0;
+	ghost->own = own;
+	lease_place(ghost, TREE_GHOSTS);
+	count_lease(lm, ghost, 1);
+	source_mark(s, &ghost->source, PENDING_REVOKED);
+	lm->status.revocations++;
+}
+
+/* ---- calls of the owner ---------------------------------------------------------------------- */
+
+/* Is a lease of another session, or a change, in the way of this grant? */
+static bool grant_is_blocked(const struct lm_session *s, struct inode_leases *in,
+	const struct lm_grant_request *r)
+{
+	bool exclusive = r->flags & LM_GRANT_EXCLUSIVE;
+	struct lm_change *c = change_first(in, r->start, r->end);
+	struct lease_cursor at;
+	struct lease *l;
+
+	for (; c; c = change_next(in, c, r->start, r->end))
+		if (change_blocks_grant(c, s, exclusive))
+			return true;
+	for (l = lease_first(&at, in, r->start, r->end, !exclusive); l; l = lease_next(&at))
+		if (l->session != s)
+			return true;
+	return false;
+}
+
+int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns,
+	struct lm_grant *out)
+{
+	struct lm *lm = s->lm;
+	struct inode_leases *in;
+	struct lease *l;
+	int error;
+
+	assert(!s->closed);
+	if (r->start >= r->end || (r->mode != LM_READ && r->mode != LM_WRITE) ||
+		(r->flags & ~LM_GRANT_EXCLUSIVE))
+		return -EINVAL;
+	if (lm->status.draining)
+		return -ESHUTDOWN;
+	if (s->lease_count >= LM_LEASES_PER_SESSION_MAX ||
+		lm->status.leases + lm->status.ghosts >= LM_LEASES_MAX)
+		return -ENOLCK;
+	error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
+	if (error)
+		return error;
+	error = inode_get(lm, r->ino, &in);
+	if (error)
+		return error;
+	if (grant_is_blocked(s, in, r)) {
+		error = want_begin(s, r, now_ns);
+		settle(lm, now_ns);
+		return error;
+	}
+	l = malloc(sizeof(*l));
+	if (!l) {
+		inode_drop(lm, in);
+		return -ENOMEM;
+	}
+	lease_init(l, s, in, r->start, r->end, r->mode, now_ns);
+	l->making = true;
+	l->in_use = 1;
+	lease_place(l, r->flags & LM_GRANT_EXCLUSIVE ? TREE_EXCLUSIVE : TREE_SHARED);
+	count_lease(lm, l, 1);
+	wants_fulfilled(s, r);
+	lm->status.grants++;
+	*out = (struct lm_grant){l->node.id, l->slot};
+	settle(lm, now_ns);
+	return 0;
+}
+
+void lm_grant_done(struct lm_session *s, uint64_t lease, bool ok, uint64_t now_ns)
+{
+	struct lease *l = lease_find(s, lease);
+
+	assert(l && l->making && l->in_use > 0);
+	l->in_use--;
+	l->making = false;
+	source_release(s, &l->source);
+	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	if (!ok)
+		lease_end(l);
+	session_use_ended(s, now_ns);
+}
+
+int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, uint64_t now_ns,
+	struct lm_grant *rest)
+{
+	struct lease *l = find_live(s, lease), *memory = NULL, *behind;
+	int error;
+
+	if (!l || l->making)
+		return -ENOENT;
+	if (start == 0 && end == 0) {
+		start = l->node.start;
+		end = l->node.end;
+	}
+	if (start >= end || start < l->node.start || end > l->node.end)
+		return -EINVAL;
+	if (l->in_use || lease_pinned(l, start, end))
+		return -EBUSY;
+	*rest = (struct lm_grant){0, 0};
+	if (start == l->node.start && end == l->node.end) {
+		lease_end(l);
+	} else {
+		if (in_middle(l, start, end)) {
+			error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
+			if (error)
+				return error;
+			memory = malloc(sizeof(*memory));
+			if (!memory)
+				return -ENOMEM;
+		}
+		behind = cut(l, start, end, memory);
+		if (behind)
+			*rest = (struct lm_grant){behind->node.id, behind->slot};
+	}
+	s->lm->status.returns++;
+	settle(s->lm, now_ns);
+	return 0;
+}
+
+int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_ns)
+{
+	struct lease *l = find_live(s, lease);
+
+	if (!l || l->making)
+		return -ENOENT;
+	if (l->in_use || lease_pinned(l, l->node.start, l->node.end))
+		return -EBUSY;
+	l->mode = LM_READ;
+	if (share && l->tree == TREE_EXCLUSIVE) {
+		lease_displace(l);
+		lease_place(l, TREE_SHARED);
+		if (l->recalled)
+			lease_review_recall(l);
+		inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	}
+	settle(s->lm, now_ns);
+	return 0;
+}
+
+int lm_commit_begin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end)
+{
+	struct lease *l = find_live(s, lease);
+
+	if (!l || l->making)
+		return -ENOENT;
+	if (l->mode != LM_WRITE)
+		return -EBADF;
+	if (start >= end || start < l->node.start || end > l->node.end)
+		return -EINVAL;
+	l->in_use++;
+	return 0;
+}
+
+void lm_commit_end(struct lm_session *s, uint64_t lease, uint64_t now_ns)
+{
+	struct lease *l = lease_find(s, lease);
+
+	assert(l && l->in_use > 0);
+	l->in_use--;
+	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	session_use_ended(s, now_ns);
+}
+
+int lm_ack(struct lm_session *s, uint64_t lease, uint64_t now_ns)
+{
+	struct lease *l = lease_find(s, lease);
+
+	if (!l || l->tree < TREE_GHOSTS)
+		return -ENOENT;
+	if (lease_pinned(l, l->node.start, l->node.end))
+		return -EBUSY;
+	lease_end(l);
+	settle(s->lm, now_ns);
+	return 0;
+}

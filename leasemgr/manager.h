@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* manager.h - the structures of leasemgr, for its own files. Start with leasemgr.h. */
+#ifndef LEASEMGR_MANAGER_H
+#define LEASEMGR_MANAGER_H
+
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "leasemgr.h"
+#include "range_tree.h"
+
+#define SLOT_BITS 20
+#define SLOT_MASK ((1u << SLOT_BITS) - 1)
+#define NO_TIME UINT64_MAX
+
+#define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+
+/* ---- timers: a binary heap, so that ten thousand deadlines cost nothing ---------------------- */
+
+enum timer_kind { TIMER_CHANGE, TIMER_SESSION };
+struct timer {
+	uint64_t deadline_ns;
+	uint32_t at; /* index in the heap + 1; 0: not set */
+	uint32_t kind;
+};
+struct timer_heap {
+	struct timer **items;
+	uint32_t count;
+	uint32_t capacity; /* at least as many as there are changes and sessions: setting cannot fail */
+};
+
+/* ---- handles: ids with a slot in their low bits, looked up in one step ------------------------ */
+
+struct handles {
+	void **items; /* NULL or the object; capacity long */
+	uint32_t *free; /* free slots, a stack */
+	uint32_t free_count;
+	uint32_t capacity;
+	uint32_t used_slots; /* slots that were ever taken: [0, used_slots) */
+};
+
+/* ---- holds ----------------------------------------------------------------------------------- */
+
+struct hold {
+	uint32_t region;
+	uint32_t count;
+	uint64_t region_offset;
+	uint64_t length;
+};
+struct hold_link {
+	SLIST_ENTRY(hold_link) next;
+	struct hold *hold;
+};
+
+/* ---- things with events ---------------------------------------------------------------------- */
+
+#define PENDING_RECALL 1u
+#define PENDING_CANCELLED 2u
+#define PENDING_LAYOUT 4u
+#define PENDING_REVOKED 8u
+#define PENDING_AVAILABLE 16u
+#define PENDING_ADVISORY 32u
+
+enum source_kind { SOURCE_LEASE, SOURCE_WANT };
+struct source {
+	TAILQ_ENTRY(source) ready; /* while pending != 0 */
+	uint8_t pending;
+	uint8_t kind;
+};
+
+enum tree_kind { TREE_SHARED, TREE_EXCLUSIVE, TREE_GHOSTS, LEASE_TREES };
+#define TREE_NONE LEASE_TREES /* a ghost under which everything has been freed */
+
+struct lease {
+	struct range_node node; /* in inode.leases[tree]; node.id is the id */
+	struct source source;
+	uint8_t tree;
+	uint8_t mode;
+	bool recalled;
+	bool told;       /* the recall was read */
+	bool own;        /* ghost: cut by its own process */
+	bool making;     /* granted, not done: its events wait */
+	uint32_t slot;
+	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
+	uint32_t range_pins;
+	struct inode_leases *inode;
+	struct lm_session *session;
+	uint64_t granted_ns;
+	uint64_t origin; /* ghost: the lease that it was cut from */
+	uint64_t rest;   /* ghost: what was left behind the cut */
+	SLIST_HEAD(, hold_link) holds;
+};
+_Static_assert(sizeof(struct lease) <= 192, "with its slot and its share of the heap below 256");
+
+struct pin {
+	struct range_node node; /* in inode.pins */
+	struct lease *lease;
+	uint32_t slot;
+	uint32_t flags;
+};
+
+enum change_state { CHANGE_PARKED, CHANGE_ACTIVE, CHANGE_READY };
+struct lm_change {
+	struct range_node node; /* in inode.changes; READY: in no tree */
+	struct source source;   /* a want's */
+	struct timer timer;
+	struct lm *lm;
+	struct inode_leases *inode;
+	uint64_t ino;
+	void *operation;
+	const char *name;
+	struct lm_session *session; /* a want's */
+	LIST_ENTRY(lm_change) wants; /* of the session */
+	uint64_t began_ns;
+	uint32_t pid, uid;
+	uint8_t kind;
+	uint8_t state;
+	uint8_t mode;  /* a want's */
+	bool exclusive; /* a want's */
+	uint8_t rung;
+	bool time_over; /* the recall's time: only pins are in the way now */
+	bool passive;  /* a want whose recall failed: it waits, and is in nobody's way */
+	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
+	bool freed;    /* blocks were freed while it was active */
+	bool beginning; /* still in lm_change_begin(): the verdict is its result */
+	int result;
+	struct lm_policy policy;
+};
+
+/* One inode with leases, ghosts, pins or changes. */
+struct inode_leases {
+	LIST_ENTRY(inode_leases) bucket;
+	TAILQ_ENTRY(inode_leases) dirty; /* while dirty_start < dirty_end */
+	uint64_t ino;
+	struct range_tree leases[LEASE_TREES];
+	struct range_tree pins;
+	struct range_tree changes;
+	uint64_t dirty_start, dirty_end; /* where changes are to be looked at again */
+	uint64_t count;                  /* leases and ghosts, in a tree or not */
+	bool used;                       /* the owner was told so */
+};
+
+struct lm_session {
+	LIST_ENTRY(lm_session) all; /* by falling id */
+	struct lm *lm;
+	void *owner;
+	uint64_t id;
+	uint32_t pid, uid;
+	bool closed;
+	bool process_gone;
+	bool drain_pending;
+	struct timer timer; /* drain */
+	struct handles leases;
+	struct handles pins;
+	uint64_t lease_count, pin_count; /* leases: ghosts too */
+	TAILQ_HEAD(, source) ready;
+	LIST_HEAD(, lm_change) wants;
+	uint32_t want_count;
+	/* For cuts that must not fail half way: see lease_reserve(). */
+	SLIST_HEAD(, spare) spares;
+	uint32_t spare_count, spare_wanted;
+	uint64_t mark;
+};
+struct spare {
+	SLIST_ENTRY(spare) next;
+};
+
+struct lm {
+	struct lm_config config;
+	const struct lm_ops *ops;
+	uint64_t next_id; /* of sessions, leases, pins, changes: never used twice */
+	LIST_HEAD(, lm_session) sessions;
+	LIST_HEAD(buckets, inode_leases) *buckets;
+	uint64_t bucket_count, inode_count;
+	TAILQ_HEAD(, inode_leases) dirty;
+	struct timer_heap timers;
+	uint64_t timer_owners;
+	struct lm_status status;
+};
+
+/* manager.c */
+int inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out); /* made if need be */
+struct inode_leases *inode_find(const struct lm *lm, uint64_t ino);
+void inode_drop(struct lm *lm, struct inode_leases *in); /* frees it if nothing is left in it */
+void inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
+void settle(struct lm *lm, uint64_t now_ns); /* at the end of every call that changes something */
+int timer_reserve(struct lm *lm);            /* room for one more owner of a timer */
+void timer_unreserve(struct lm *lm);
+void timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns);
+void timer_clear(struct lm *lm, struct timer *t);
+
+/* handles.c */
+int handles_reserve(struct handles *h, uint32_t free_slots, uint32_t limit);
+uint32_t handles_take(struct handles *h, void *object, bool *used_before); /* after a reserve */
+void handles_put(struct handles *h, uint32_t slot);
+void *handles_find(const struct handles *h, uint64_t id);
+void handles_free(struct handles *h);
+
+/* lease.c */
+struct lease_cursor {
+	struct inode_leases *inode;
+	uint64_t start, end;
+	uint64_t after_start, after_id;
+	uint8_t tree, last_tree;
+};
+struct lease *lease_first(struct lease_cursor *at, struct inode_leases *in, uint64_t start,
+	uint64_t end, bool exclusive_only);
+struct lease *lease_next(struct lease_cursor *at);
+struct lease *lease_find(const struct lm_session *s, uint64_t id); /* ghosts too */
+/* Memory and slots for one more cut of one of the session's leases, until lease_unreserve(). */
+int lease_reserve(struct lm_session *s);
+void lease_unreserve(struct lm_session *s);
+/* [start, end) of it becomes a ghost; whole: all of it does. */
+void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own);
+void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
+void lease_set_recalled(struct lease *l, bool recalled);
+
+/* pin.c */
+struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end);
+bool lease_slot_pinned(const struct lease *l);
+/* Anything of the lease pinned in [start, end)? A slot's pin is everywhere in it. */
+bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end);
+void pin_end(struct pin *p);
+void pins_end(struct lease *l);
+
+/* change.c */
+bool change_in_way_of(const struct lm_change *c, const struct lease *l); /* the lease delays it */
+bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive);
+struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end);
+struct lm_change *change_next(const struct inode_leases *in, const struct lm_change *c,
+	uint64_t start, uint64_t end);
+void change_decide(struct lm_change *c, uint64_t now_ns);
+void change_timer(struct lm_change *c, uint64_t now_ns);
+/* Recalls again or cancels, as parked changes over the lease ask for. */
+void lease_review_recall(struct lease *l);
+void change_free(struct lm_change *c);
+/* want.c */
+int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns);
+void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r);
+void wants_end(struct lm_session *s);
+/* change.c, for want.c: recalls what is in the way and sets the first timer. */
+int change_park(struct lm_change *c, uint64_t now_ns);
+
+/* session.c */
+void session_timer(struct lm_session *s, uint64_t now_ns);
+void session_use_ended(struct lm_session *s, uint64_t now_ns); /* of a lease; settles */
+
+/* quarantine.c */
+void holds_drop(struct lease *l);
+uint64_t holds_bytes(const struct lease *l);
+
+/* event.c */
+void source_mark(struct lm_session *s, struct source *source, uint8_t pending);
+void source_clear(struct lm_session *s, struct source *source, uint8_t pending);
+void source_release(struct lm_session *s, struct source *source); /* a lease: made, events may go */
+
+#endif

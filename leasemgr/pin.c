@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* pin.c - range pins, and the question whether anything is pinned. */
+#include "manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end)
+{
+	struct range_node *n = range_tree_first(&l->inode->pins, start, end);
+
+	for (; n; n = range_tree_next(&l->inode->pins, n, start, end)) {
+		struct pin *p = container_of(n, struct pin, node);
+
+		if (p->lease == l)
+			return p;
+	}
+	return NULL;
+}
+
+bool lease_slot_pinned(const struct lease *l)
+{
+	const struct lm *lm = l->session->lm;
+
+	return lm->ops->slot_pinned(lm->config.context, l->session->owner, l->slot);
+}
+
+bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end)
+{
+	return (l->range_pins && pin_first(l, start, end)) || lease_slot_pinned(l);
+}
+
+void pin_end(struct pin *p)
+{
+	struct lm_session *s = p->lease->session;
+
+	range_tree_remove(&p->lease->inode->pins, &p->node);
+	p->lease->range_pins--;
+	handles_put(&s->pins, p->slot);
+	s->pin_count--;
+	s->lm->status.range_pins--;
+	free(p);
+}
+
+void pins_end(struct lease *l)
+{
+	while (l->range_pins) {
+		struct pin *p = pin_first(l, l->node.start, l->node.end);
+
+		assert(p);
+		pin_end(p);
+	}
+}
+
+int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, unsigned flags,
+	uint64_t *pin)
+{
+	struct lease *l = lease_find(s, lease);
+	struct pin *p;
+	bool used_before;
+	int error;
+
+	if (!l || l->tree >= TREE_GHOSTS || l->making)
+		return -ENOENT;
+	if (start >= end || start < l->node.start || end > l->node.end ||
+		(flags & ~LM_PIN_UNBREAKABLE))
+		return -EINVAL;
+	if (l->recalled)
+		return -EAGAIN;
+	if (s->pin_count >= LM_PINS_PER_SESSION_MAX || s->lm->status.range_pins >= LM_PINS_MAX)
+		return -ENOLCK;
+	error = handles_reserve(&s->pins, 1, 1u << SLOT_BITS);
+	if (error)
+		return error;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->slot = handles_take(&s->pins, p, &used_before);
+	p->node.id = s->lm->next_id++ << SLOT_BITS | p->slot;
+	p->node.start = start;
+	p->node.end = end;
+	p->lease = l;
+	p->flags = flags;
+	range_tree_insert(&l->inode->pins, &p->node, s->lm->config.seed);
+	l->range_pins++;
+	s->pin_count++;
+	s->lm->status.range_pins++;
+	*pin = p->node.id;
+	if (s->lm->config.check)
+		lm_check(s->lm);
+	return 0;
+}
+
+int lm_unpin(struct lm_session *s, uint64_t pin, uint64_t now_ns)
+{
+	struct pin *p = handles_find(&s->pins, pin);
+
+	if (!p || p->node.id != pin)
+		return -ENOENT;
+	inode_dirty(s->lm, p->lease->inode, p->node.start, p->node.end);
+	pin_end(p);
+	settle(s->lm, now_ns);
+	return 0;
+}
+
+int lm_unpinned(struct lm_session *s, uint64_t lease, uint64_t now_ns)
+{
+	struct lease *l = lease_find(s, lease);
+
+	if (!l)
+		return -ENOENT;
+	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	settle(s->lm, now_ns);
+	return 0;
+}
+
+bool lm_next_pin(const struct lm *lm, const struct lm_lease_info *lease, uint64_t *pin,
+	uint64_t *start, uint64_t *end, unsigned *flags)
+{
+	const struct lm_session *s;
+	const struct pin *found = NULL;
+
+	LIST_FOREACH(s, &lm->sessions, all)
+		if (s->id == lease->session)
+			break;
+	for (uint32_t i = 0; s && i < s->pins.capacity; i++) {
+		const struct pin *p = s->pins.items[i];
+
+		if (p && p->lease->node.id == lease->lease && p->node.id > *pin &&
+			(!found || p->node.id < found->node.id))
+			found = p;
+	}
+	if (!found)
+		return false;
+	*pin = found->node.id;
+	*start = found->node.start;
+	*end = found->node.end;
+	*flags = found->flags;
+	return true;
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * quarantine.c - blocks that the file has let go, and that somebody may still touch.
+ *
+ * A hold is one extent, linked from every lease or ghost whose range it was freed under; the last
+ * of them that ends lets it go. Overlapping ranges of several holders make one hold of their union,
+ * because core's hold does not count. What cannot be recorded (no memory, LM_HOLDS_MAX) stays held
+ * until the daemon's next start: safe, and shown as leaked_bytes.
+ *
+ * Leases are asked too, not ghosts alone: nothing should free blocks under one, but if something
+ * does, the mapping must not see another file's bytes.
+ */
+#include "manager.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void hold_put(struct lm *lm, struct hold *h)
+{
+	assert(h->count > 0);
+	if (--h->count > 0)
+		return;
+	lm->ops->release(lm->config.context, h->region, h->region_offset, h->length);
+	lm->status.holds--;
+	lm->status.quarantine_bytes -= h->length;
+	free(h);
+}
+
+void holds_drop(struct lease *l)
+{
+	while (!SLIST_EMPTY(&l->holds)) {
+		struct hold_link *link = SLIST_FIRST(&l->holds);
+
+		SLIST_REMOVE_HEAD(&l->holds, next);
+		hold_put(l->session->lm, link->hold);
+		free(link);
+	}
+}
+
+uint64_t holds_bytes(const struct lease *l)
+{
+	const struct hold_link *link;
+	uint64_t bytes = 0;
+
+	SLIST_FOREACH(link, &l->holds, next)
+		bytes += link->hold->length;
+	return bytes;
+}
+
+struct freeing {
+	struct lm *lm;
+	struct hold *hold; /* of [start, end), growing; NULL: none, or its record could not be made */
+	bool any, leaked;
+	uint64_t start, end;
+	uint64_t base; /* region offset of file offset 0, so to say */
+	uint32_t region;
+};
+
+static void finish_hold(struct freeing *f)
+{
+	struct lm *lm = f->lm;
+	uint64_t bytes = f->end - f->start;
+
+	if (!f->any)
+		return;
+	lm->ops->hold(lm->config.context, f->region, f->base + f->start, bytes);
+	if (f->hold && !f->leaked) {
+		f->hold->region_offset = f->base + f->start;
+		f->hold->length = bytes;
+		lm->status.holds++;
+		lm->status.quarantine_bytes += bytes;
+	} else {
+		/* A count that never comes to zero keeps the others' links right. */
+		lm->status.leaked_bytes += bytes;
+		if (f->hold) {
+			f->hold->count++;
+			f->hold->length = 0;
+		}
+	}
+	f->hold = NULL;
+	f->any = f->leaked = false;
+}
+
+static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint64_t end)
+{
+	struct hold_link *link;
+
+	if (f->any && start > f->end)
+		finish_hold(f);
+	if (!f->any) {
+		f->any = true;
+		f->start = start;
+		f->end = end;
+		f->hold = f->lm->status.holds < LM_HOLDS_MAX ? calloc(1, sizeof(*f->hold)) : NULL;
+		if (f->hold)
+			f->hold->region = f->region;
+	}
+	if (end > f->end)
+		f->end = end;
+	link = f->hold ? malloc(sizeof(*link)) : NULL;
+	if (!link) {
+		f->leaked = true;
+		return;
+	}
+	link->hold = f->hold;
+	f->hold->count++;
+	SLIST_INSERT_HEAD(&l->holds, link, next);
+}
+
+void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+	uint64_t region_offset)
+{
+	struct inode_leases *in = inode_find(lm, ino);
+	struct range_node *next[LEASE_TREES];
+	struct freeing f = {.lm = lm, .base = region_offset - start, .region = region};
+	struct lm_change *c;
+
+	assert(start < end);
+	if (!in)
+		return;
+	for (c = change_first(in, start, end); c; c = change_next(in, c, start, end))
+		if (c->state == CHANGE_ACTIVE)
+			c->freed = true;
+	for (int t = 0; t < LEASE_TREES; t++)
+		next[t] = range_tree_first(&in->leases[t], start, end);
+	for (;;) {
+		int first = -1;
+		struct range_node *n;
+
+		for (int t = 0; t < LEASE_TREES; t++)
+			if (next[t] && (first < 0 || next[t]->start < next[first]->start))
+				first = t;
+		if (first < 0)
+			break;
+		n = next[first];
+		add_holder(&f, container_of(n, struct lease, node),
+			n->start > start ? n->start : start, n->end < end ? n->end : end);
+		next[first] = range_tree_next(&in->leases[first], n, start, end);
+	}
+	finish_hold(&f);
+	if (lm->config.check)
+		lm_check(lm);
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* query.c - what there is, for status and for messages. */
+#include "manager.h"
+
+#include <errno.h>
+
+static uint64_t recall_deadline(const struct lease *l)
+{
+	struct lm_change *c = change_first(l->inode, l->node.start, l->node.end);
+	uint64_t deadline = 0;
+
+	for (; c; c = change_next(l->inode, c, l->node.start, l->node.end))
+		if (change_in_way_of(c, l) && c->timer.at && !c->time_over &&
+			(!deadline || c->timer.deadline_ns < deadline))
+			deadline = c->timer.deadline_ns;
+	return deadline;
+}
+
+static void describe(const struct lease *l, struct lm_lease_info *out)
+{
+	const struct lm_session *s = l->session;
+
+	*out = (struct lm_lease_info){.lease = l->node.id, .session = s->id, .ino = l->inode->ino,
+		.start = l->node.start, .end = l->node.end, .granted_ns = l->granted_ns,
+		.recall_deadline_ns = l->recalled ? recall_deadline(l) : 0,
+		.quarantine_bytes = holds_bytes(l), .slot = l->slot, .pid = s->pid, .uid = s->uid,
+		.mode = l->mode, .range_pins = l->range_pins};
+	out->flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
+		(l->recalled ? LM_LEASE_RECALLED : 0) |
+		(l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0) |
+		(l->range_pins || lease_slot_pinned(l) ? LM_LEASE_PINNED : 0) |
+		(l->making ? LM_LEASE_MAKING : 0) | (s->closed ? LM_LEASE_ORPHANED : 0);
+}
+
+int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out)
+{
+	struct lease *l = lease_find(s, lease);
+
+	if (!l)
+		return -ENOENT;
+	describe(l, out);
+	return 0;
+}
+
+bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
+	struct lm_lease_info *out)
+{
+	const struct lm_session *s = NULL, *best;
+
+	for (;;) {
+		/* The list is by falling id: the last one that is not below is the next. */
+		best = NULL;
+		LIST_FOREACH(s, &lm->sessions, all) {
+			if (s->id < *session)
+				break;
+			best = s;
+		}
+		if (!best)
+			return false;
+		if (best->id != *session) {
+			*session = best->id;
+			*slot = 0;
+		}
+		for (; *slot < best->leases.used_slots; (*slot)++) {
+			const struct lease *l = best->leases.items[*slot];
+
+			if (l) {
+				describe(l, out);
+				(*slot)++;
+				return true;
+			}
+		}
+		(*session)++;
+		*slot = 0;
+	}
+}

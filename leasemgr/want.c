@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * want.c - leases that could not be granted yet.
+ *
+ * A want is a change that recalls what is in its way, and whose verdict is `available`. It climbs
+ * no further than the recall: nobody is signalled or killed for a lease. When pins outlast it, it
+ * turns passive: it is in nobody's way any more, and waits for them to go by themselves.
+ */
+#include "manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static bool is_same(const struct lm_change *c, const struct lm_grant_request *r)
+{
+	return c->ino == r->ino && c->node.start == r->start && c->node.end == r->end &&
+		c->mode == r->mode && c->exclusive == !!(r->flags & LM_GRANT_EXCLUSIVE);
+}
+
+static void end(struct lm_change *c)
+{
+	struct inode_leases *in = c->inode;
+	struct lm *lm = c->lm;
+
+	source_clear(c->session, &c->source, 0xff);
+	if (c->state == CHANGE_PARKED) {
+		struct lease_cursor at;
+		struct lease *l;
+
+		range_tree_remove(&in->changes, &c->node);
+		inode_dirty(lm, in, c->node.start, c->node.end);
+		for (l = lease_first(&at, in, c->node.start, c->node.end, false); l;
+			l = lease_next(&at))
+			if (l->recalled)
+				lease_review_recall(l);
+	}
+	change_free(c);
+}
+
+static struct lm_policy policy_of(const struct lm_policy *p)
+{
+	struct lm_policy want = {.count = 1};
+
+	if (p->rungs[0].kind == LM_RUNG_RECALL) {
+		want.count = 2;
+		want.rungs[0] = p->rungs[0];
+		want.rungs[1].kind = LM_RUNG_BUSY;
+	} else if (p->rungs[p->count - 1].kind == LM_RUNG_WAIT) {
+		want.rungs[0].kind = LM_RUNG_WAIT;
+	} else {
+		want.rungs[0].kind = LM_RUNG_BUSY;
+	}
+	return want;
+}
+
+int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns)
+{
+	struct lm *lm = s->lm;
+	struct inode_leases *in = inode_find(lm, r->ino);
+	struct lm_change *c;
+
+	LIST_FOREACH(c, &s->wants, wants)
+		if (is_same(c, r))
+			break;
+	if (c && c->state == CHANGE_PARKED && !c->passive)
+		return -EAGAIN;
+	if (c)
+		end(c);
+	if (s->want_count >= LM_WANTS_PER_SESSION_MAX)
+		return -ENOBUFS;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	if (timer_reserve(lm)) {
+		free(c);
+		return -ENOMEM;
+	}
+	*c = (struct lm_change){
+		.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
+		.source.kind = SOURCE_WANT, .timer.kind = TIMER_CHANGE, .lm = lm, .inode = in,
+		.ino = r->ino, .name = "lease", .session = s, .pid = r->pid, .uid = s->uid,
+		.kind = LM_WANT, .state = CHANGE_PARKED, .mode = (uint8_t)r->mode,
+		.exclusive = r->flags & LM_GRANT_EXCLUSIVE, .policy = policy_of(r->policy)};
+	range_tree_insert(&in->changes, &c->node, lm->config.seed);
+	LIST_INSERT_HEAD(&s->wants, c, wants);
+	s->want_count++;
+	lm->status.wants++;
+	change_park(c, now_ns);
+	return -EAGAIN;
+}
+
+void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r)
+{
+	struct lm_change *c;
+
+	LIST_FOREACH(c, &s->wants, wants) {
+		if (is_same(c, r)) {
+			end(c);
+			return;
+		}
+	}
+}
+
+void wants_end(struct lm_session *s)
+{
+	struct lm_change *c;
+
+	while ((c = LIST_FIRST(&s->wants)))
+		end(c);
+}
