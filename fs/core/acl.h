@@ -42,8 +42,8 @@ int acl_chmod(struct core *c, struct tx *tx, struct inode *ip, struct media_inod
  */
 struct acl_inheritance {
 	uint32_t mode;
-	uint16_t access_bytes;  /* 0: none */
-	uint16_t default_bytes; /* 0: none */
+	uint32_t access_bytes;  /* 0: none */
+	uint32_t default_bytes; /* 0: none */
 	uint8_t *access;        /* wire format, allocated */
 	uint8_t *defaults;
 };

@@ -15,6 +15,7 @@
 
 #include <stdint.h>
 
+#include "btree.h"
 #include "format.h"
 #include "inode.h"
 
@@ -37,5 +38,7 @@ int dir_replace(struct core *c, struct tx *tx, const struct inode *dir, struct m
 
 /* For dir.c and the verifier: the key of a name before its discriminator. */
 uint64_t dir_hash(uint64_t seed, const char *name, size_t bytes);
+/* The one decoder of entries: the name is not terminated. -EUCLEAN. */
+int dirent_decode(const struct btree_item *item, const struct media_dirent **out);
 
 #endif

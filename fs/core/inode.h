@@ -52,6 +52,7 @@ struct inode {
 	uint64_t goal; /* where the next block of the file would best stand; SPACE_ANYWHERE */
 	/* A hint that nlink may be 0, for the last put: set under lock for writing, never cleared. */
 	bool orphan;
+	bool linkable; /* O_TMPFILE: nlink 0, and yet core_link() may name it */
 	/* Guarded by the shard's lock. */
 	bool dying;
 	bool hashed;
