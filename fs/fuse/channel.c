@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * channel.c - reading requests, and the INIT reply.
+ *
+ * Workers
+ *   Each reads a request, serves it, reads the next. A worker that took a request and left nobody
+ *   reading starts another before it goes on (FORGET apart), up to threads_max; one that comes back to find
+ *   more than threads_idle_max reading ends. When the kernel says ENODEV (unmounted) all end.
+ *
+ * Two ways to receive
+ *   read(2) into the worker's buffer, for everything; or splice(2) into the worker's pipe, which
+ *   takes the caller's pages by reference: the header is then read from the pipe, and a WRITE's
+ *   payload left there, for the operation to read straight into the region. That costs a small
+ *   request one system call more and saves a big write one copy, and what comes next is not known
+ *   beforehand; so the way is chosen by what came last: `big_writes`.
+ *   A worker's pipe is empty whenever it receives (invariant; a pipe that is not is replaced).
+ *
+ * What the kernel is told and asked beside libfuse
+ *   INIT's reply passes through channel_writev(), which adds the flags that libfuse 3.14 does not
+ *   know, if the kernel offered them: HANDLE_KILLPRIV_V2 (setuid clearing is ours, the kernel says
+ *   in each request whether the caller is exempt; and it need not ask for security.capability
+ *   before every write), DIRECT_IO_ALLOW_MMAP. TMPFILE and STATX, whose bodies begin as
+ *   CREATE's and GETATTR's, are shown to libfuse as those, with a note.
+ */
+#include "channel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "log.h"
+#include "options.h"
+
+#define MAX_WRITE (1u << 20)            /* what the kernel carries in one request */
+#define BUFFER_BYTES (MAX_WRITE + 4096) /* and its header */
+#define BIG_WRITE (64u << 10)           /* where a saved copy outweighs a system call */
+#define HEADER_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define BACKGROUND_REQUESTS 128u
+#define STOP_SIGNAL SIGUSR1
+#define STOP_INTERVAL_NS 2000000 /* the signal may come between the check and read(2): again */
+
+/* Of the protocol's later versions (linux/fuse.h of 6.6). */
+#define OPCODE_TMPFILE 51u
+#define OPCODE_STATX 52u
+#define FLAGS2_DIRECT_IO_ALLOW_MMAP (1u << 4) /* bit 36 */
+#define FATTR_KILL_PRIVILEGES (1u << 11)
+
+struct channel {
+	int fd;
+	int event_fd;
+	_Atomic(enum channel_state) state;
+	atomic_bool stopping;
+	atomic_bool big_writes;
+	atomic_uint reading; /* workers in read(2) or about to */
+	uint32_t offered, offered2; /* by the kernel's INIT */
+	bool kills_privileges;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t gone;
+	unsigned workers;
+	struct worker *first;
+};
+
+struct worker {
+	struct worker *next, **previous; /* guarded by channel.lock */
+	pthread_t thread;
+	struct daemon *d;
+	char *buffer;
+	int pipe[2]; /* -1 until needed */
+};
+
+static _Thread_local struct channel_note note = {.payload_fd = -1};
+
+const struct channel_note *channel_note(void)
+{
+	return &note;
+}
+
+static void channel_set_state(struct channel *ch, enum channel_state state)
+{
+	uint64_t one = 1;
+
+	atomic_store(&ch->state, state);
+	ssize_t n = write(ch->event_fd, &one, sizeof(one));
+	assert(n == (ssize_t)sizeof(one));
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static void init_reply(struct channel *ch, struct iovec *vector, int count)
+{
+	struct fuse_init_out *out;
+
+	if (count < 2 || vector[1].iov_len < offsetof(struct fuse_init_out, unused))
+		return;
+	out = vector[1].iov_base;
+	if (ch->offered & FUSE_HANDLE_KILLPRIV_V2) {
+		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
+		ch->kills_privileges = true;
+	}
+	if ((ch->offered & FUSE_INIT_EXT) && (ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP)) {
+		out->flags |= FUSE_INIT_EXT;
+		out->flags2 |= FLAGS2_DIRECT_IO_ALLOW_MMAP;
+	}
+}
+
+static ssize_t channel_writev(int fd, struct iovec *vector, int count, void *userdata)
+{
+	struct channel *ch = ((struct daemon *)userdata)->channel;
+
+	if (atomic_load_explicit(&ch->state, memory_order_relaxed) != CHANNEL_STARTING)
+		return writev(fd, vector, count);
+
+	const struct fuse_out_header *header = vector[0].iov_base;
+	int error = header->error;
+	if (error == 0)
+		init_reply(ch, vector, count);
+	ssize_t n = writev(fd, vector, count);
+	int saved = errno;
+	channel_set_state(ch, n < 0 || error != 0 ? CHANNEL_ENDED : CHANNEL_READY);
+	errno = saved;
+	return n;
+}
+
+static ssize_t channel_read(int fd, void *buffer, size_t bytes, void *userdata)
+{
+	return read(fd, buffer, bytes); /* not called: workers receive by themselves */
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* The pipe must hold a whole request: the kernel answers a too small one with EIO to the caller. */
+static bool worker_has_pipe(struct worker *w)
+{
+	if (w->pipe[0] >= 0)
+		return true;
+	if (pipe2(w->pipe, O_CLOEXEC) != 0) {
+		w->pipe[0] = w->pipe[1] = -1;
+		return false;
+	}
+	if (fcntl(w->pipe[0], F_SETPIPE_SZ, 2 * MAX_WRITE) >= (int)(2 * MAX_WRITE))
+		return true;
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+	w->pipe[0] = w->pipe[1] = -1;
+	return false;
+}
+
+static void worker_drop_pipe(struct worker *w)
+{
+	if (w->pipe[0] < 0)
+		return;
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+	w->pipe[0] = w->pipe[1] = -1;
+}
+
+static void note_init(struct channel *ch, const void *body, size_t bytes)
+{
+	struct fuse_init_in in = {0};
+
+	memcpy(&in, body, bytes < sizeof(in) ? bytes : sizeof(in));
+	ch->offered = in.flags;
+	ch->offered2 = bytes >= sizeof(in) && (in.flags & FUSE_INIT_EXT) ? in.flags2 : 0;
+}
+
+/* Fills the note, and gives a request that libfuse does not know the shape of one that it does. */
+static void note_request(struct channel *ch, char *buffer, size_t bytes)
+{
+	struct fuse_in_header *header = (struct fuse_in_header *)buffer;
+	const void *body = header + 1;
+
+	note = (struct channel_note){.payload_fd = -1};
+	switch (header->opcode) {
+	case FUSE_WRITE:
+		note.kill_privileges = ((const struct fuse_write_in *)body)->write_flags &
+			FUSE_WRITE_KILL_SUIDGID;
+		break;
+	case FUSE_SETATTR:
+		note.kill_privileges =
+			((const struct fuse_setattr_in *)body)->valid & FATTR_KILL_PRIVILEGES;
+		break;
+	case FUSE_OPEN:
+		note.kill_privileges =
+			((const struct fuse_open_in *)body)->open_flags & FUSE_OPEN_KILL_SUIDGID;
+		break;
+	case OPCODE_TMPFILE:
+		note.tmpfile = true;
+		header->opcode = FUSE_CREATE;
+		break;
+	case OPCODE_STATX:
+		note.statx = true;
+		header->opcode = FUSE_GETATTR;
+		break;
+	case FUSE_INIT:
+		note_init(ch, body, bytes - sizeof(*header));
+		break;
+	default:
+		break;
+	}
+}
+
+static int receive_plain(struct channel *ch, struct worker *w, size_t *bytes)
+{
+	ssize_t n = read(ch->fd, w->buffer, BUFFER_BYTES);
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(struct fuse_in_header))
+		return -EIO;
+	*bytes = (size_t)n;
+	note_request(ch, w->buffer, *bytes);
+	const struct fuse_in_header *header = (const void *)w->buffer;
+	if (header->opcode == FUSE_WRITE && *bytes >= BIG_WRITE && w->d->options->splice)
+		atomic_store_explicit(&ch->big_writes, true, memory_order_relaxed);
+	return 0;
+}
+
+static int read_pipe(struct worker *w, size_t from, size_t to)
+{
+	while (from < to) {
+		ssize_t n = read(w->pipe[0], w->buffer + from, to - from);
+		if (n <= 0)
+			return n == 0 ? -EIO : -errno;
+		from += (size_t)n;
+	}
+	return 0;
+}
+
+static int receive_spliced(struct channel *ch, struct worker *w, size_t *bytes)
+{
+	ssize_t n = splice(ch->fd, NULL, w->pipe[1], NULL, BUFFER_BYTES, 0);
+	if (n < 0)
+		return -errno;
+	size_t all = (size_t)n, head = all < HEADER_BYTES ? all : HEADER_BYTES;
+	if (all < sizeof(struct fuse_in_header))
+		return -EIO;
+	int result = read_pipe(w, 0, head);
+	if (result != 0)
+		return result;
+	const struct fuse_in_header *header = (const void *)w->buffer;
+	bool big = header->opcode == FUSE_WRITE && all >= BIG_WRITE;
+	if (!big) {
+		result = read_pipe(w, head, all);
+		atomic_store_explicit(&ch->big_writes, false, memory_order_relaxed);
+	}
+	if (result != 0)
+		return result;
+	note_request(ch, w->buffer, all);
+	if (big)
+		note.payload_fd = w->pipe[0];
+	*bytes = all;
+	return 0;
+}
+
+static int receive(struct channel *ch, struct worker *w, size_t *bytes)
+{
+	if (atomic_load_explicit(&ch->big_writes, memory_order_relaxed) && worker_has_pipe(w))
+		return receive_spliced(ch, w, bytes);
+	return receive_plain(ch, w, bytes);
+}
+
+/* What an operation left of a payload must not become the next request's head. */
+static void worker_after(struct worker *w)
+{
+	int left = 0;
+
+	if (note.payload_fd < 0)
+		return;
+	note.payload_fd = -1;
+	if (ioctl(w->pipe[0], FIONREAD, &left) != 0 || left != 0)
+		worker_drop_pipe(w);
+}
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+static void *worker_run(void *argument);
+
+static int worker_start(struct daemon *d)
+{
+	struct channel *ch = d->channel;
+	struct worker *w = calloc(1, sizeof(*w));
+	pthread_attr_t detached;
+	int error;
+
+	if (w == NULL)
+		return -ENOMEM;
+	w->d = d;
+	w->pipe[0] = w->pipe[1] = -1;
+	w->buffer = malloc(BUFFER_BYTES);
+	if (w->buffer == NULL) {
+		free(w);
+		return -ENOMEM;
+	}
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	pthread_mutex_lock(&ch->lock);
+	if (ch->workers >= d->options->threads_max || atomic_load(&ch->stopping)) {
+		error = EAGAIN;
+	} else {
+		error = pthread_create(&w->thread, &detached, worker_run, w);
+	}
+	if (error == 0) {
+		ch->workers++;
+		w->next = ch->first;
+		w->previous = &ch->first;
+		if (w->next != NULL)
+			w->next->previous = &w->next;
+		ch->first = w;
+	}
+	pthread_mutex_unlock(&ch->lock);
+	pthread_attr_destroy(&detached);
+	if (error != 0) {
+		free(w->buffer);
+		free(w);
+	}
+	return -error;
+}
+
+static void worker_end(struct worker *w)
+{
+	struct channel *ch = w->d->channel;
+
+	worker_drop_pipe(w);
+	free(w->buffer);
+	pthread_mutex_lock(&ch->lock);
+	*w->previous = w->next;
+	if (w->next != NULL)
+		w->next->previous = w->previous;
+	ch->workers--;
+	pthread_cond_signal(&ch->gone);
+	pthread_mutex_unlock(&ch->lock);
+	free(w);
+}
+
+static bool is_forget(const char *buffer)
+{
+	uint32_t opcode = ((const struct fuse_in_header *)buffer)->opcode;
+
+	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
+static void *worker_run(void *argument)
+{
+	struct worker *w = argument;
+	struct daemon *d = w->d;
+	struct channel *ch = d->channel;
+	size_t bytes = 0;
+
+	pthread_setname_np(pthread_self(), "leasefs-worker");
+	while (!atomic_load_explicit(&ch->stopping, memory_order_relaxed)) {
+		if (atomic_fetch_add(&ch->reading, 1) >= d->options->threads_idle_max) {
+			atomic_fetch_sub(&ch->reading, 1);
+			break;
+		}
+		int error = receive(ch, w, &bytes);
+		unsigned others = atomic_fetch_sub(&ch->reading, 1) - 1;
+		/* ENOENT: the request was withdrawn while it was being read. */
+		if (error == -EINTR || error == -EAGAIN || error == -ENOENT)
+			continue;
+		if (error != 0) {
+			if (error != -ENODEV)
+				log_error("could not read a request: %s", strerror(-error));
+			channel_set_state(ch, CHANNEL_ENDED);
+			break;
+		}
+		if (others == 0 && !is_forget(w->buffer))
+			(void)worker_start(d); /* without it, requests wait a little */
+		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
+		fuse_session_process_buf(d->session, &request);
+		worker_after(w);
+	}
+	worker_end(w);
+	return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void stop_signal(int signal)
+{
+}
+
+int channel_open(struct daemon *d)
+{
+	static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
+	struct channel *ch = calloc(1, sizeof(*ch));
+	struct sigaction action = {.sa_handler = stop_signal};
+	int result;
+
+	if (ch == NULL)
+		return -ENOMEM;
+	ch->fd = fuse_session_fd(d->session);
+	ch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ch->event_fd < 0 || sigaction(STOP_SIGNAL, &action, NULL) != 0) {
+		result = -errno;
+		goto fail;
+	}
+	result = fuse_session_custom_io(d->session, &io, ch->fd);
+	if (result != 0)
+		goto fail;
+	pthread_mutex_init(&ch->lock, NULL);
+	pthread_cond_init(&ch->gone, NULL);
+	d->channel = ch;
+	return 0;
+fail:
+	if (ch->event_fd >= 0)
+		close(ch->event_fd);
+	free(ch);
+	return result;
+}
+
+void channel_negotiate(struct daemon *d, struct fuse_conn_info *conn)
+{
+	conn->max_write = MAX_WRITE;
+	conn->max_background = BACKGROUND_REQUESTS;
+	conn->congestion_threshold = BACKGROUND_REQUESTS * 3 / 4;
+	/* V2, where there is one, is asked for in the reply; the two exclude each other. */
+	if (d->channel->offered & FUSE_HANDLE_KILLPRIV_V2)
+		conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+}
+
+bool channel_kills_privileges(const struct daemon *d)
+{
+	return d->channel->kills_privileges;
+}
+
+int channel_start(struct daemon *d)
+{
+	return worker_start(d);
+}
+
+int channel_event_fd(const struct daemon *d)
+{
+	return d->channel->event_fd;
+}
+
+enum channel_state channel_state(const struct daemon *d)
+{
+	uint64_t count;
+
+	/* EAGAIN: nothing new, the state stands all the same. */
+	(void)!read(d->channel->event_fd, &count, sizeof(count));
+	return atomic_load(&d->channel->state);
+}
+
+void channel_stop(struct daemon *d)
+{
+	struct channel *ch = d->channel;
+
+	atomic_store(&ch->stopping, true);
+	pthread_mutex_lock(&ch->lock);
+	while (ch->workers > 0) {
+		struct timespec until;
+		for (struct worker *w = ch->first; w != NULL; w = w->next)
+			(void)pthread_kill(w->thread, STOP_SIGNAL); /* in the list: not gone */
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += STOP_INTERVAL_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		(void)pthread_cond_timedwait(&ch->gone, &ch->lock, &until);
+	}
+	pthread_mutex_unlock(&ch->lock);
+}
+
+void channel_close(struct daemon *d)
+{
+	struct channel *ch = d->channel;
+
+	assert(ch->workers == 0);
+	pthread_cond_destroy(&ch->gone);
+	pthread_mutex_destroy(&ch->lock);
+	close(ch->event_fd);
+	free(ch);
+	d->channel = NULL;
+}

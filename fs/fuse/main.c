@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * main.c - leasefs POOL MOUNTPOINT: the command.
+ *
+ * In the background the child serves and the parent waits for one byte from it: the exit status,
+ * sent when the mount is usable or cannot be. Until then the child keeps the terminal, so that what
+ * is wrong is said there; a child that dies without a byte is an error too.
+ *
+ * Exit status: 0 mounted (in the foreground: unmounted cleanly), 1 not, 2 the command line is wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "mountpoint.h"
+#include "options.h"
+#include "session.h"
+
+#define EXIT_USAGE 2
+
+struct parent {
+	int fd; /* -1: none waits */
+};
+
+static void tell_parent(struct parent *p, int status)
+{
+	char byte = (char)status;
+
+	if (p->fd < 0)
+		return;
+	/* A parent that is gone needs no answer. */
+	(void)!write(p->fd, &byte, 1);
+	close(p->fd);
+	p->fd = -1;
+}
+
+static void leave_terminal(void *context)
+{
+	struct parent *p = context;
+
+	if (p->fd < 0)
+		return;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	log_to_syslog();
+	tell_parent(p, EXIT_SUCCESS);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (null >= 0)
+			dup2(null, fd);
+		else
+			close(fd);
+	}
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+static int wait_for_child(int fd, pid_t child)
+{
+	char byte;
+	ssize_t n;
+	int status;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return byte;
+	if (waitpid(child, &status, 0) == child && WIFSIGNALED(status))
+		log_error("the daemon died of signal %d (%s)", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	else
+		log_error("the daemon ended before the mount was usable");
+	return EXIT_FAILURE;
+}
+
+/* In the child: 0, with p->fd set. In the parent: does not return. */
+static int go_background(struct parent *p)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return -errno;
+	pid_t child = fork();
+	if (child < 0)
+		return -errno;
+	if (child > 0) {
+		close(ends[1]);
+		_exit(wait_for_child(ends[0], child));
+	}
+	close(ends[0]);
+	p->fd = ends[1];
+	if (setsid() < 0 || chdir("/") != 0)
+		return -errno;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct parent parent = {.fd = -1};
+	struct options options;
+	struct diag d = {.text = ""};
+	int result = options_parse(&options, argc, argv, &d);
+
+	log_start("leasefs", options.debug);
+	if (result != 0) {
+		log_error("%s", d.text);
+		options_free(&options);
+		return EXIT_USAGE;
+	}
+	if (options.help || options.version) {
+		if (options.help)
+			options_print_help(stdout, argv[0]);
+		else
+			printf("leasefs %s, libfuse %s\n", LEASEFS_VERSION, fuse_pkgversion());
+		options_free(&options);
+		return EXIT_SUCCESS;
+	}
+	result = mountpoint_check(&options, &d);
+	if (result == 0 && !options.foreground) {
+		result = go_background(&parent);
+		if (result != 0)
+			diag_set(&d, result, "cannot go to the background: %s", strerror(-result));
+	}
+	if (result == 0)
+		result = session_run(&options, leave_terminal, &parent, &d);
+	if (result != 0)
+		log_error("%s", d.text);
+	int status = result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	tell_parent(&parent, status);
+	options_free(&options);
+	return status;
+}

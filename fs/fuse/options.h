@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * options.h - the command line: what is understood, and what of it the mount itself is told.
+ */
+#ifndef FUSE_OPTIONS_H
+#define FUSE_OPTIONS_H
+
+#include <fuse_opt.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "core.h"
+
+#define OPTIONS_LOCK_WAIT_MS 10000u /* umount(8) returns before the last daemon is gone */
+#define OPTIONS_THREADS_MAX 1024u
+
+struct options {
+	char *pool;       /* as given: the source that /proc/mounts shows */
+	char *pool_path;  /* absolute: the daemon leaves its directory */
+	char *mountpoint; /* absolute */
+	char *policy;     /* NULL: the default */
+	enum durability durability;
+	bool read_only;
+	bool nonempty;
+	bool allow_other;
+	bool foreground;
+	bool debug;
+	bool help;
+	bool version;
+	bool splice;          /* big writes come by splice(2) */
+	unsigned threads_max; /* workers */
+	unsigned threads_idle_max;
+	unsigned lock_wait_ms;
+	struct fuse_args session_args; /* what libfuse is to know */
+};
+
+/* 0, or -EINVAL, -ENOMEM with its sentence. With help or version nothing else is looked at. */
+int options_parse(struct options *options, int argc, char **argv, struct diag *d);
+void options_free(struct options *options);
+void options_print_help(FILE *out, const char *program);
+
+#endif

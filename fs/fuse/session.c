@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * session.c - a mount's life.
+ *
+ *   pool opened -> arbiter, control -> mounted -> channel -> workers -> INIT answered: usable
+ *   ended by    umount(8): the kernel answers ENODEV to the workers
+ *               SIGTERM, SIGINT, SIGHUP: parked operations end, what mappings left dirty is
+ *               written back, the mount is detached; all this while workers still serve it
+ *   then        workers gone -> invalidator, control, arbiter -> descriptor closed -> pool closed
+ *
+ * The main thread does nothing but wait for the channel's state and for signals, which are
+ * blocked in every other thread.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arbitrate.h"
+#include "channel.h"
+#include "control.h"
+#include "daemon.h"
+#include "format.h"
+#include "invalidate.h"
+#include "log.h"
+#include "mountpoint.h"
+#include "ops.h"
+
+#define DETACH_WAIT_MS 1000 /* for the kernel to let go, once the mount is detached */
+
+/* ---- mounting -------------------------------------------------------------------------------- */
+
+static int open_pool(struct daemon *d, struct diag *diag)
+{
+	struct core_options options = {
+		.pool = d->options->pool_path,
+		.durability = d->options->durability,
+		.read_only = d->options->read_only,
+		.lock_wait_ms = d->options->lock_wait_ms,
+	};
+	struct core_info info;
+	int result = core_open(&options, &d->core, diag);
+
+	if (result != 0)
+		return result;
+	core_get_info(d->core, &info);
+	d->owner_moves_data = info.domains == DOMAINS_UID;
+	/* The kernel has one lookup of the root, and never had to ask for it; the other is ours. */
+	result = core_get(d->core, FUSE_ROOT_ID, &d->root);
+	if (result != 0) {
+		core_close(d->core);
+		return diag_set(diag, result, "cannot read the root directory: %s",
+			strerror(-result));
+	}
+	core_hold_inode(d->core, d->root, 1);
+	if (info.recovered_records != 0 || info.recovered_inodes != 0)
+		log_notice("recovered %llu records and %llu inodes in %.3f s",
+			(unsigned long long)info.recovered_records,
+			(unsigned long long)info.recovered_inodes, info.open_seconds);
+	return 0;
+}
+
+static int close_pool(struct daemon *d)
+{
+	core_put(d->core, d->root, 2);
+	return core_close(d->core);
+}
+
+static int mount_session(struct daemon *d, struct diag *diag)
+{
+	/* libfuse keeps the arguments it does not know: ours are all its own. */
+	struct fuse_args args = FUSE_ARGS_INIT(
+		d->options->session_args.argc, d->options->session_args.argv);
+
+	d->session = fuse_session_new(&args, &operations, sizeof(operations), d);
+	if (d->session == NULL) {
+		fuse_opt_free_args(&args);
+		return diag_set(diag, -EINVAL, "libfuse refused the options");
+	}
+	fuse_opt_free_args(&args);
+	if (fuse_session_mount(d->session, d->options->mountpoint) != 0) {
+		int error = errno != 0 ? errno : EPERM;
+		fuse_session_destroy(d->session);
+		return diag_set(diag, -error, "cannot mount at %s", d->options->mountpoint);
+	}
+	int result = channel_open(d);
+	if (result != 0) {
+		fuse_session_unmount(d->session);
+		fuse_session_destroy(d->session);
+		return diag_set(diag, result, "cannot serve the mount: %s", strerror(-result));
+	}
+	return 0;
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+/* The mount at our mount point is still ours, and not one that was put above it. */
+static bool is_ours(const struct daemon *d, dev_t device)
+{
+	struct stat st;
+
+	return stat(d->options->mountpoint, &st) == 0 && st.st_dev == device;
+}
+
+/* Told to end, with the mount still there. */
+static void end_mount(struct daemon *d, dev_t device)
+{
+	struct pollfd event = {.fd = channel_event_fd(d), .events = POLLIN};
+
+	arbitrate_cancel(d);
+	if (is_ours(d, device)) {
+		int fd = open(d->options->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0) {
+			if (syncfs(fd) != 0)
+				log_warning("could not write everything back: %s", strerror(errno));
+			close(fd);
+		}
+		mountpoint_detach(d->options->mountpoint);
+	}
+	/* Who still has files open there loses them. */
+	while (channel_state(d) != CHANNEL_ENDED && poll(&event, 1, DETACH_WAIT_MS) > 0)
+		;
+}
+
+struct waiting {
+	int signal_fd;
+	void (*usable)(void *context);
+	void *context;
+	dev_t device;
+	bool ready;
+};
+
+static void became_ready(struct daemon *d, struct waiting *w)
+{
+	struct stat st;
+
+	w->ready = true;
+	if (stat(d->options->mountpoint, &st) == 0)
+		w->device = st.st_dev;
+	w->usable(w->context);
+}
+
+static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
+{
+	struct pollfd fds[] = {{.fd = channel_event_fd(d), .events = POLLIN},
+		{.fd = w->signal_fd, .events = POLLIN}};
+
+	for (;;) {
+		enum channel_state state = channel_state(d);
+		if (state == CHANNEL_READY && !w->ready)
+			became_ready(d, w);
+		if (state == CHANNEL_ENDED)
+			break;
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return diag_set(diag, -errno, "poll: %s", strerror(errno));
+		if (fds[1].revents & POLLIN) {
+			struct signalfd_siginfo info;
+			if (read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+				log_debug("ending on signal %u", info.ssi_signo);
+				end_mount(d, w->device);
+				break;
+			}
+		}
+	}
+	if (!w->ready)
+		return diag_set(diag, -EPROTO, "the kernel and libfuse did not agree on a protocol");
+	return 0;
+}
+
+/* From here to the end the mount exists. */
+static int run_mounted(struct daemon *d, struct waiting *w, struct diag *diag)
+{
+	int result = invalidate_start(d);
+
+	if (result == 0) {
+		result = channel_start(d);
+		if (result == 0) {
+			result = serve(d, w, diag);
+			channel_stop(d);
+		} else {
+			diag_set(diag, result, "cannot start a thread: %s", strerror(-result));
+		}
+	} else {
+		diag_set(diag, result, "cannot start a thread: %s", strerror(-result));
+	}
+	return result;
+}
+
+static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
+{
+	int result = arbitrate_start(d, diag);
+
+	if (result != 0)
+		return result;
+	result = control_start(d, diag);
+	if (result != 0)
+		goto stop_arbiter;
+	result = mount_session(d, diag);
+	if (result != 0)
+		goto stop_control;
+	result = run_mounted(d, w, diag);
+	control_stop(d);
+	invalidate_stop(d);
+	arbitrate_stop(d);
+	fuse_session_unmount(d->session); /* closes the descriptor; unmounts what is still there */
+	channel_close(d);
+	fuse_session_destroy(d->session);
+	return result;
+stop_control:
+	control_stop(d);
+stop_arbiter:
+	arbitrate_stop(d);
+	return result;
+}
+
+static int block_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* regions and pidfds; no inode has one */
+	}
+}
+
+int session_run(
+	const struct options *o, void (*usable)(void *context), void *context, struct diag *diag)
+{
+	struct daemon d = {.options = o};
+	struct waiting w = {.usable = usable, .context = context};
+
+	umask(0);
+	raise_limits();
+	w.signal_fd = block_signals();
+	if (w.signal_fd < 0)
+		return diag_set(diag, -errno, "signalfd: %s", strerror(errno));
+	int result = open_pool(&d, diag);
+	if (result == 0) {
+		result = run_pool(&d, &w, diag);
+		int closed = close_pool(&d);
+		if (result == 0 && closed != 0)
+			result = diag_set(
+				diag, closed, "could not close the pool: %s", strerror(-closed));
+	}
+	close(w.signal_fd);
+	return result;
+}
