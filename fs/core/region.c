@@ -237,8 +237,10 @@ static int map_views(struct region *r, const struct region_options *o, struct di
 	return 0;
 }
 
-static void unmap_durable(struct region *r)
+static void unmap_views(struct region *r)
 {
+	if (r->working && r->working != r->durable)
+		munmap(r->working, r->bytes);
 	if (!r->durable)
 		return;
 	if (r->read_only)
@@ -278,14 +280,18 @@ int region_open(const struct region_options *options, struct region **out, struc
 	if (error)
 		goto unmap;
 	error = region_reserve_open(r);
+	if (!error)
+		error = region_fault_watch(r);
 	if (error) {
 		diag_set(d, error, "out of memory");
-		goto unmap;
+		goto close_reserve;
 	}
 	*out = r;
 	return 0;
+close_reserve:
+	region_reserve_close(r);
 unmap:
-	unmap_durable(r);
+	unmap_views(r);
 close_fd:
 	close(r->fd);
 	if (create)
@@ -299,9 +305,8 @@ void region_close(struct region *r)
 {
 	if (!r)
 		return;
-	if (r->working != r->durable)
-		munmap(r->working, r->bytes);
-	unmap_durable(r);
+	region_fault_forget(r);
+	unmap_views(r);
 	region_reserve_close(r);
 	close(r->fd);
 	free(r);
@@ -433,7 +438,7 @@ int region_flush(struct region *r, uint64_t offset, uint64_t count)
 	else if (r->media == REGION_PAGE_CACHE && r->durability == DURABILITY_STRICT)
 		error = sync_pages(r, offset, count);
 	record_flush(r, offset, count);
-	return error;
+	return region_lost(r) ? -EIO : error;
 }
 
 void region_fence(struct region *r)
@@ -459,7 +464,7 @@ int region_sync(struct region *r, uint64_t offset, uint64_t count)
 	}
 	record_flush(r, offset, count);
 	record_fence(r);
-	return error;
+	return region_lost(r) ? -EIO : error;
 }
 
 int region_sync_all(struct region *r)
@@ -473,7 +478,7 @@ int region_sync_all(struct region *r)
 		pmem_drain();
 	record_flush(r, 0, r->bytes);
 	record_fence(r);
-	return error;
+	return region_lost(r) ? -EIO : error;
 }
 
 int region_publish(struct region *r, uint64_t offset, uint64_t count)

@@ -71,6 +71,9 @@ uint64_t region_alignment(const struct region *r); /* mapping unit, bytes: 4 KiB
 int region_fd(const struct region *r);             /* borrowed; for fstat and io_uring */
 bool region_read_only(const struct region *r);
 bool region_has_private_view(const struct region *r);
+/* Somebody cut the file short, or the media failed, under the mapping: what is read may be zeroes,
+ * and reserving, flushing and syncing are -EIO until it is opened again. */
+bool region_lost(const struct region *r);
 
 /* Space that the backing filesystem could still give, bytes; what is reserved already apart. */
 uint64_t region_backing_free(const struct region *r);

@@ -21,6 +21,7 @@ struct region {
 	enum durability durability;
 	uint64_t alignment;
 	bool read_only;
+	_Atomic bool lost; /* region_fault.c */
 	/* One bit a 2 MiB unit: it was reserved since the region was opened. Only ever a cache: a
 	 * clear bit costs one fallocate(2) too many. NULL where the whole region is reserved. */
 	_Atomic uint64_t *reserved;
@@ -33,5 +34,9 @@ int region_reserve_open(struct region *r);
 void region_reserve_close(struct region *r);
 /* Sizes a file that was just made, and sees that its filesystem can reserve space. */
 int region_reserve_new(struct region *r, const char *name, uint64_t bytes, struct diag *d);
+
+/* From mapping to unmapping: SIGBUS inside its views makes the region lost, and no more. */
+int region_fault_watch(struct region *r);
+void region_fault_forget(struct region *r);
 
 #endif

@@ -147,6 +147,8 @@ int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 	assert(offset <= r->bytes && bytes <= r->bytes - offset);
 	if (r->read_only)
 		return -EROFS;
+	if (region_lost(r))
+		return -EIO;
 	if (!r->reserved || bytes == 0)
 		return 0;
 

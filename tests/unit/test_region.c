@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "format.h"
@@ -475,6 +477,61 @@ static void threads_may_reserve_the_same(void **state)
 	close(fd);
 }
 
+/* cmocka takes SIGBUS for itself during a test, so this runs in a process without it. */
+#define DEMAND(condition)                                                                          \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                    \
+			return 1;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static int cut_short(const char *path)
+{
+	int fd = dir_of(path);
+	struct region *r = make(fd, "data", 8 * MIB), *other = make(fd, "other", 4 * MIB);
+	uint8_t *bytes = region_data_at(r, 0, 8 * MIB);
+
+	DEMAND(region_reserve(r, 0, 4 * MIB) == 0);
+	memset(bytes, 1, 4 * MIB);
+	/* As a lease holder may, who has the file open for writing. */
+	int holder = openat(fd, "data", O_RDWR);
+	DEMAND(ftruncate(holder, 4096) == 0);
+	close(holder);
+	DEMAND(!region_lost(r));
+	memset(bytes + 1 * MIB, 2, 3 * MIB);
+	DEMAND(bytes[2 * MIB] == 2 && bytes[0] == 1);
+	DEMAND(region_lost(r));
+	DEMAND(region_reserve(r, 6 * MIB, 1) == -EIO);
+	DEMAND(region_flush(r, 0, 4096) == -EIO);
+	DEMAND(region_sync(r, 0, 4096) == -EIO);
+	DEMAND(region_sync_all(r) == -EIO);
+	DEMAND(!region_lost(other) && region_sync_all(other) == 0);
+	region_close(other);
+	region_close(r);
+	close(fd);
+	/* A SIGBUS that is about nothing of ours goes where it went before. */
+	signal(SIGALRM, SIG_DFL);
+	alarm(5);
+	raise(SIGBUS);
+	return 1;
+}
+
+static void region_cut_short_is_lost_and_the_daemon_lives(void **state)
+{
+	const char *path = scratch_directory("/dev/shm");
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		execl("/proc/self/exe", "test_region", "--cut-short", path, NULL);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGBUS);
+}
+
 static void sentence_is_one_line(void **state)
 {
 	struct diag d = {{0}};
@@ -484,8 +541,11 @@ static void sentence_is_one_line(void **state)
 	assert_int_equal(diag_set(NULL, -ENOMEM, "nobody listens"), -ENOMEM);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "--cut-short") == 0)
+		return cut_short(argv[2]);
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ordinary_file_is_page_cache),
 		cmocka_unit_test(tmpfs_is_volatile),
@@ -497,6 +557,7 @@ int main(void)
 		cmocka_unit_test(mode_is_as_asked_whatever_the_umask),
 		cmocka_unit_test(recorder_sees_what_reaches_the_durable_view),
 		cmocka_unit_test(threads_may_reserve_the_same),
+		cmocka_unit_test(region_cut_short_is_lost_and_the_daemon_lives),
 		cmocka_unit_test(sentence_is_one_line),
 	};
 
