@@ -9,14 +9,6 @@
 
 #include "pool.h"
 
-static bool space_waits(struct space *s)
-{
-	struct space_usage usage;
-
-	space_get_usage(s, &usage);
-	return usage.pending > 0;
-}
-
 static struct space *space_at(struct core *c, uint32_t i)
 {
 	struct data_region *region;
@@ -41,7 +33,7 @@ bool core_reclaim(struct core *c, bool *asked)
 	for (uint32_t i = 0; i < spaces && !waiting; i++) {
 		struct space *s = space_at(c, i);
 
-		waiting = s && space_waits(s);
+		waiting = s && space_has_pending(s);
 	}
 	if (!waiting || journal_sync(c->journal))
 		return false;
