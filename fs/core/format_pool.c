@@ -2,9 +2,9 @@
 /*
  * format_pool.c - mkfs: the pool's directory and files.
  *
- * Order: lock the directory; look at what is there and refuse it, or with `force` take an old pool
- * away, beginning with the name "meta", without which it is none; make meta and the data region
- * with O_EXCL; fill them (format_meta.c, superblocks last); make the names durable.
+ * Order: lock the directory; look at what is there and what is asked, and refuse it; with `force`
+ * take an old pool away, beginning with the name "meta", without which it is none; make meta and
+ * the data region with O_EXCL; fill them (format_meta.c, superblocks last); make the names durable.
  *
  * Never followed, never removed: a symlink at any of the pool's names, and anything that is not a
  * pool's. A file given as `data` is not removed either; it loses its contents.
@@ -34,6 +34,7 @@ struct making {
 	char external[PATH_MAX]; /* "" : data.0 */
 	struct region *data;
 	struct media_region media;
+	uint64_t pool_bytes;
 };
 
 static int check_request(const struct core_format *f, struct diag *d)
@@ -265,39 +266,55 @@ static int open_data(struct making *m, uint64_t bytes, bool create)
 	return 0;
 }
 
-/* What the files of `dir_fd` map in: 2 MiB on hugetlbfs. */
-static uint64_t round_to_unit(int dir_fd, uint64_t bytes)
+/* What the files of a directory map in: 2 MiB on hugetlbfs. */
+static uint64_t mapping_unit(int dir_fd)
 {
 	struct stat st;
-	uint64_t unit = BLOCK_SIZE;
 
-	if (fstat(dir_fd, &st) == 0 && st.st_blksize == (blksize_t)HUGE_SIZE)
-		unit = HUGE_SIZE;
-	return bytes / unit * unit;
+	return fstat(dir_fd, &st) == 0 && st.st_blksize == (blksize_t)HUGE_SIZE ? HUGE_SIZE
+										: BLOCK_SIZE;
 }
 
-static int make_data(struct making *m, uint64_t *pool_bytes)
+/* All that can be refused before anything is taken away: sizes, and data that stands elsewhere. */
+static int plan(struct making *m)
 {
 	const struct core_format *f = m->format;
-	uint64_t bytes = f->pool_bytes ? f->pool_bytes : CORE_POOL_BYTES_DEFAULT;
+	uint64_t unit = mapping_unit(m->c->dir_fd);
 	bool exists = false;
-	int error;
+	int error = 0;
 
-	bytes = round_to_unit(m->c->dir_fd, bytes);
-	*pool_bytes = bytes;
-	if (f->domains == DOMAINS_UID)
-		return 0;
+	m->pool_bytes = f->pool_bytes ? f->pool_bytes : CORE_POOL_BYTES_DEFAULT;
+	m->pool_bytes = m->pool_bytes / unit * unit;
+	if (m->pool_bytes < CORE_POOL_BYTES_MIN)
+		return diag_set(m->d, -EINVAL, "on hugetlbfs a pool holds 2 MiB at least");
+	if (f->domains == DOMAINS_UID && unit == HUGE_SIZE)
+		return diag_set(m->d, -EINVAL,
+			"on hugetlbfs a region is reserved whole, so each owner cannot have one: "
+			"use "
+			"domains=single");
 	if (f->data) {
 		error = find_external(m, &exists);
+		if (!error && exists)
+			error = open_data(m, 0, false);
+	}
+	if (m->data)
+		m->pool_bytes = region_bytes(m->data);
+	return error ? error : format_plan(m->c, f, m->pool_bytes, m->d);
+}
+
+static int make_data(struct making *m)
+{
+	int error;
+
+	if (m->format->domains == DOMAINS_UID)
+		return 0;
+	if (!m->data) {
+		error = open_data(m, m->pool_bytes, true);
 		if (error)
 			return error;
 	}
-	error = open_data(m, bytes, !exists);
-	if (error)
-		return error;
-	*pool_bytes = region_bytes(m->data);
 	m->media = (struct media_region){
-		.bytes = *pool_bytes,
+		.bytes = m->pool_bytes,
 		.kind = *m->external ? REGION_KIND_EXTERNAL : REGION_KIND_POOL,
 		.owner_uid = geteuid(),
 		.alignment_shift =
@@ -371,7 +388,6 @@ int core_format_pool(const struct core_format *format, struct diag *d)
 {
 	const struct core_options options = {.pool = format->pool};
 	struct making m = {.format = format, .d = d};
-	uint64_t pool_bytes;
 	int error;
 
 	error = check_request(format, d);
@@ -396,11 +412,11 @@ int core_format_pool(const struct core_format *format, struct diag *d)
 	if (!error && fchmod(m.c->run_fd, 0711))
 		error = diag_set(d, -errno, "run: chmod: %s", strerror(errno));
 	if (!error)
+		error = plan(&m);
+	if (!error)
 		error = remove_old_pool(&m);
 	if (!error)
-		error = make_data(&m, &pool_bytes);
-	if (!error)
-		error = format_plan(m.c, format, pool_bytes, d);
+		error = make_data(&m);
 	if (!error)
 		error = make_meta(&m);
 	if (error)

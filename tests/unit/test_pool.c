@@ -249,6 +249,14 @@ static void existing_pool_needs_force(void **state)
 	f.force = true;
 	expect_format(&f, -EBUSY, "in use by process");
 	assert_int_equal(core_close(c), 0);
+	/* What is refused for another reason destroys nothing. */
+	f.meta_bytes = 4096;
+	expect_format(&f, -EINVAL, "metadata size");
+	f.meta_bytes = 0;
+	f.data = "/dev/null";
+	expect_format(&f, -EINVAL, "not a DAX device");
+	f.data = NULL;
+	expect_open(false, 0, NULL);
 
 	/* Live state of the old pool goes with it. */
 	fd = open(in_pool("run/session"), O_CREAT | O_WRONLY, 0600);
