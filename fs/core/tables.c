@@ -154,6 +154,27 @@ static const char *region_value_fault(struct core *c, const struct btree_item *i
 	return NULL;
 }
 
+/*
+ * An owner has the right to cut or stretch the file of their region (region_fault.c). That costs
+ * them what was in it; it must not keep everybody else's files from being mounted.
+ */
+static void restore_size(struct core *c, const char *name, const struct media_region *media)
+{
+	struct stat st;
+	int fd;
+
+	if (c->super.domains != DOMAINS_UID || media->kind != REGION_KIND_POOL ||
+		c->options.read_only)
+		return;
+	fd = openat(c->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return; /* region_open() has the sentence for that */
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == media->owner_uid &&
+		(uint64_t)st.st_size != media->bytes && ftruncate(fd, (off_t)media->bytes))
+		errno = 0; /* and for this */
+	close(fd);
+}
+
 static int load_region(void *context, const struct btree_item *item)
 {
 	struct load *load = context;
@@ -183,6 +204,7 @@ static int load_region(void *context, const struct btree_item *item)
 	if (media.kind == REGION_KIND_EXTERNAL)
 		options.path = external;
 	options.bytes = media.bytes;
+	restore_size(c, name, &media);
 	error = region_open(&options, &region, load->d);
 	if (error)
 		return error;

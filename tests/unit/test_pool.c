@@ -668,6 +668,17 @@ static void region_for_each_owner_with_one_budget(void **state)
 	assert_int_equal(b->number, 1);
 	assert_int_equal(atomic_load(&c->data_blocks_free), 160 * MIB / 4096);
 	assert_int_equal(core_close(c), 0);
+
+	/* What an owner does to the file of their region harms nobody else. */
+	assert_int_equal(truncate(in_pool("data.1"), 0), 0);
+	expect_open(true, -EUCLEAN, "data.1 is 0 bytes");
+	expect_open(false, 0, NULL);
+	assert_int_equal(stat(in_pool("data.1"), &st), 0);
+	assert_int_equal(st.st_size, 160 * MIB);
+	assert_int_equal(chown(in_pool("data.1"), 0, 0), 0); /* not theirs: damage */
+	assert_int_equal(truncate(in_pool("data.1"), 0), 0);
+	expect_open(false, -EUCLEAN, "data.1 is 0 bytes");
+	assert_int_equal(truncate(in_pool("data.1"), 160 * MIB), 0);
 	expect_open(true, 0, NULL);
 }
 
