@@ -61,6 +61,7 @@ struct channel {
 	int event_fd;
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
+	atomic_bool splice; /* may be used */
 	atomic_bool big_writes;
 	atomic_uint reading; /* workers in read(2) or about to */
 	uint32_t offered, offered2; /* by the kernel's INIT */
@@ -139,9 +140,20 @@ static ssize_t channel_read(int fd, void *buffer, size_t bytes, void *userdata)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+static void worker_drop_pipe(struct worker *w)
+{
+	if (w->pipe[0] < 0)
+		return;
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+	w->pipe[0] = w->pipe[1] = -1;
+}
+
 /* The pipe must hold a whole request: the kernel answers a too small one with EIO to the caller. */
 static bool worker_has_pipe(struct worker *w)
 {
+	struct channel *ch = w->d->channel;
+
 	if (w->pipe[0] >= 0)
 		return true;
 	if (pipe2(w->pipe, O_CLOEXEC) != 0) {
@@ -150,19 +162,11 @@ static bool worker_has_pipe(struct worker *w)
 	}
 	if (fcntl(w->pipe[0], F_SETPIPE_SZ, 2 * MAX_WRITE) >= (int)(2 * MAX_WRITE))
 		return true;
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	w->pipe[0] = w->pipe[1] = -1;
+	/* Above fs.pipe-max-size, which CAP_SYS_RESOURCE alone may pass: not tried again. */
+	worker_drop_pipe(w);
+	atomic_store(&ch->splice, false);
+	atomic_store(&ch->big_writes, false);
 	return false;
-}
-
-static void worker_drop_pipe(struct worker *w)
-{
-	if (w->pipe[0] < 0)
-		return;
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	w->pipe[0] = w->pipe[1] = -1;
 }
 
 static void note_init(struct channel *ch, const void *body, size_t bytes)
@@ -221,7 +225,8 @@ static int receive_plain(struct channel *ch, struct worker *w, size_t *bytes)
 	*bytes = (size_t)n;
 	note_request(ch, w->buffer, *bytes);
 	const struct fuse_in_header *header = (const void *)w->buffer;
-	if (header->opcode == FUSE_WRITE && *bytes >= BIG_WRITE && w->d->options->splice)
+	if (header->opcode == FUSE_WRITE && *bytes >= BIG_WRITE &&
+		atomic_load_explicit(&ch->splice, memory_order_relaxed))
 		atomic_store_explicit(&ch->big_writes, true, memory_order_relaxed);
 	return 0;
 }
@@ -400,6 +405,7 @@ int channel_open(struct daemon *d)
 	if (ch == NULL)
 		return -ENOMEM;
 	ch->fd = fuse_session_fd(d->session);
+	atomic_init(&ch->splice, d->options->splice);
 	ch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ch->event_fd < 0 || sigaction(STOP_SIGNAL, &action, NULL) != 0) {
 		result = -errno;
