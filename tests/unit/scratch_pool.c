@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * scratch_pool.c - see scratch_pool.h.
+ */
+#include "scratch_pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "scratch.h"
+
+void scratch_pool_open(struct scratch_pool *p)
+{
+	const struct core_options options = {.pool = p->path};
+	struct diag d = {{0}};
+	int error = core_open(&options, &p->c, &d);
+
+	if (error)
+		print_message("%s\n", d.text);
+	assert_int_equal(error, 0);
+}
+
+void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes)
+{
+	struct core_format format = {
+		.pool = p->path,
+		.pool_bytes = pool_bytes,
+		.meta_bytes = meta_bytes,
+		.lease_gid = ~0u,
+	};
+	struct diag d = {{0}};
+	int error;
+
+	memset(p, 0, sizeof(*p));
+	p->directory = scratch_directory("/dev/shm");
+	snprintf(p->path, sizeof(p->path), "%s/pool", p->directory);
+	error = core_format_pool(&format, &d);
+	if (error)
+		print_message("%s\n", d.text);
+	assert_int_equal(error, 0);
+	scratch_pool_open(p);
+}
+
+void scratch_pool_reopen(struct scratch_pool *p)
+{
+	assert_int_equal(core_close(p->c), 0);
+	scratch_pool_open(p);
+}
+
+void scratch_pool_crash(struct scratch_pool *p)
+{
+	core_abandon(p->c);
+	scratch_pool_open(p);
+}
+
+void scratch_pool_remove(struct scratch_pool *p)
+{
+	assert_int_equal(core_close(p->c), 0);
+	scratch_remove(p->directory);
+}
+
+struct inode *scratch_inode(struct core *c, uint32_t mode, uint32_t nlink)
+{
+	struct media_inode *record;
+	struct inode *ip;
+	struct tx *tx;
+
+	assert_int_equal(tx_begin(c->meta, &tx), 0);
+	int error = inode_alloc(c, tx, mode, 0, 0, nlink, &ip, &record);
+	if (error == -ENOSPC) {
+		tx_abort(tx);
+		assert_int_equal(inode_ensure_free(c), 0);
+		assert_int_equal(tx_begin(c->meta, &tx), 0);
+		error = inode_alloc(c, tx, mode, 0, 0, nlink, &ip, &record);
+	}
+	assert_int_equal(error, 0);
+	assert_int_equal(tx_commit(tx), 0);
+	return ip;
+}
+
+void scratch_unlink(struct core *c, struct inode *ip)
+{
+	struct media_inode *record;
+	struct tx *tx;
+
+	inode_lock_write(ip);
+	assert_int_equal(tx_begin(c->meta, &tx), 0);
+	assert_int_equal(inode_edit(c, tx, ip, &record), 0);
+	assert_int_equal(inode_drop_link(c, tx, ip, record), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	inode_unlock(ip);
+}
+
+uint64_t scratch_free_blocks(struct core *c)
+{
+	struct space_usage usage;
+
+	space_get_usage(tables_region(c, 0)->space, &usage);
+	return usage.free + usage.pending;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * scratch_pool.h - a small pool in a private directory, for unit tests of what stands on
+ * core_open().
+ */
+#ifndef TESTS_UNIT_SCRATCH_POOL_H
+#define TESTS_UNIT_SCRATCH_POOL_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "pool.h"
+
+struct scratch_pool {
+	const char *directory;
+	char path[512];
+	struct core *c;
+};
+
+/* Under /dev/shm; with DOMAINS_SINGLE. */
+void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes);
+void scratch_pool_open(struct scratch_pool *p);
+void scratch_pool_reopen(struct scratch_pool *p); /* in good order */
+void scratch_pool_crash(struct scratch_pool *p);  /* as after the daemon's death */
+void scratch_pool_remove(struct scratch_pool *p);
+
+/* A file or other inode with that many links and no name. Counted once. */
+struct inode *scratch_inode(struct core *c, uint32_t mode, uint32_t nlink);
+/* Takes the last link away. */
+void scratch_unlink(struct core *c, struct inode *ip);
+uint64_t scratch_free_blocks(struct core *c); /* of region 0, those that wait included */
+
+#endif
