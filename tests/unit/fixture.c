@@ -54,13 +54,19 @@ static int open_region(struct fixture *f, unsigned flags)
 	return error;
 }
 
+int fixture_open_region(struct fixture *f)
+{
+	return open_region(f, f->read_only ? REGION_READ_ONLY : 0);
+}
+
 int fixture_reopen(struct fixture *f)
 {
 	struct diag d = {{0}};
 	int error;
 
-	assert_int_equal(open_region(f, 0), 0);
+	assert_int_equal(fixture_open_region(f), 0);
 	f->config.meta = f->region;
+	f->config.read_only = f->read_only;
 	error = journal_open(&f->config, &f->journal, &f->recovery, &d);
 	if (error) {
 		assert_true(d.text[0] != '\0');
@@ -73,19 +79,15 @@ int fixture_reopen(struct fixture *f)
 	return 0;
 }
 
-void fixture_open(struct fixture *f, uint64_t journal_bytes, uint64_t heap_blocks, bool deferred)
+static void open_new(struct fixture *f)
 {
 	const char *tmp = getenv("TMPDIR");
 	static bool registered;
 
-	memset(f, 0, sizeof(*f));
-	f->journal_bytes = journal_bytes;
-	f->heap_blocks = heap_blocks;
-	f->deferred = deferred;
 	snprintf(f->directory, sizeof(f->directory), "%s/leasefs-unit.XXXXXX",
-		!deferred ? "/dev/shm"
-		: tmp     ? tmp
-			  : "/tmp");
+		!f->on_disk ? "/dev/shm"
+		: tmp       ? tmp
+			    : "/tmp");
 	remove_leftover();
 	assert_non_null(mkdtemp(f->directory));
 	memcpy(leftover, f->directory, sizeof(leftover));
@@ -99,8 +101,8 @@ void fixture_open(struct fixture *f, uint64_t journal_bytes, uint64_t heap_block
 		.meta = f->region,
 		.header_offset = BLOCK_SIZE,
 		.area_offset = 2 * BLOCK_SIZE,
-		.area_bytes = journal_bytes,
-		.defer_durable = deferred,
+		.area_bytes = f->journal_bytes,
+		.defer_durable = f->deferred,
 		.boot_id = {1},
 		.sync_data = sync_data,
 		.context = f,
@@ -108,6 +110,29 @@ void fixture_open(struct fixture *f, uint64_t journal_bytes, uint64_t heap_block
 	assert_int_equal(journal_format(&f->config), 0);
 	region_close(f->region);
 	assert_int_equal(fixture_reopen(f), 0);
+}
+
+void fixture_open(struct fixture *f, uint64_t journal_bytes, uint64_t heap_blocks, bool deferred)
+{
+	*f = (struct fixture){
+		.journal_bytes = journal_bytes,
+		.heap_blocks = heap_blocks,
+		.deferred = deferred,
+		.on_disk = deferred,
+	};
+	open_new(f);
+}
+
+void fixture_open_on_disk(
+	struct fixture *f, uint64_t journal_bytes, uint64_t heap_blocks, bool deferred)
+{
+	*f = (struct fixture){
+		.journal_bytes = journal_bytes,
+		.heap_blocks = heap_blocks,
+		.deferred = deferred,
+		.on_disk = true,
+	};
+	open_new(f);
 }
 
 void fixture_shut(struct fixture *f, bool in_order)
