@@ -54,6 +54,8 @@ static int read_piece(void *context, const struct piece *piece)
 
 	if (!piece->region || piece->unwritten)
 		return add_zeroes(r, piece->length);
+	if (region_lost(piece->region)) /* zeroes stand there that nobody wrote */
+		return -EIO;
 	return add_bytes(r, region_data_at(piece->region, piece->region_offset, piece->length),
 		piece->length);
 }
