@@ -335,6 +335,52 @@ static void planted_symlinks_are_refused(void **state)
 	assert_int_equal(access(target, F_OK), -1);
 }
 
+/* A recorder that ends the process at the n-th store. */
+static void die_at_store(
+	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
+{
+	unsigned *left = context;
+
+	if ((*left)-- == 0)
+		_exit(42);
+}
+
+static void interrupted_mkfs_is_not_a_pool(void **state)
+{
+	struct core_format f = format_of(200 * MIB);
+	unsigned died = 0;
+
+	for (unsigned n = 0;; n += 1 + n / 8) {
+		const struct core_options options = {.pool = pool};
+		struct diag d = {{0}};
+		struct core *c;
+		int status;
+		pid_t child = fork();
+
+		if (child == 0) {
+			const struct region_recorder recorder = {&n, die_at_store, NULL, NULL};
+
+			region_set_recorder(&recorder);
+			_exit(core_format_pool(&f, &d) ? 1 : 0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		f.force = true; /* there is something now */
+		if (WEXITSTATUS(status) == 0)
+			break;
+		assert_int_equal(WEXITSTATUS(status), 42);
+		died++;
+		int error = core_open(&options, &c, &d);
+		if (!error) { /* the first superblock was all that was missing */
+			assert_int_equal(core_close(c), 0);
+			continue;
+		}
+		expect(error, -EUCLEAN, &d, "not a leasefs pool");
+	}
+	assert_true(died > 10);
+	expect_open(false, 0, NULL);
+}
+
 static void no_space_for_a_pool_leaves_nothing(void **state)
 {
 	struct core_format f = format_of(64 * MIB);
@@ -879,6 +925,8 @@ int main(void)
 		MEMORY(existing_pool_needs_force),
 		MEMORY(directory_of_other_things_stays_as_it_is),
 		MEMORY(planted_symlinks_are_refused),
+		MEMORY(interrupted_mkfs_is_not_a_pool),
+		FILES(interrupted_mkfs_is_not_a_pool),
 		MEMORY(no_space_for_a_pool_leaves_nothing),
 		MEMORY(second_opener_is_refused_and_told_who),
 		MEMORY(opener_waits_for_a_daemon_that_is_ending),
