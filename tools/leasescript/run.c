@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* run.c - see run.h. */
+#include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "stage.h"
+#include "statements.h"
+
+#define POOL_BYTES_DEFAULT (64ull << 20)
+#define REPEAT_DEPTH_MAX 16
+
+static int do_statement(struct stage *s, const struct statement *st)
+{
+	switch (st->verb) {
+	case VERB_PARKED:
+	case VERB_WAIT:
+	case VERB_EXPECT:
+	case VERB_SIZE:
+	case VERB_DATA:
+	case VERB_BLOCKS:
+	case VERB_LEASES:
+	case VERB_PINS:
+	case VERB_QUARANTINE:
+	case VERB_HOLDER:
+		return do_check(s, st);
+	default:
+		return verb_is_action(st->verb) ? do_action(s, st) : do_setting(s, st);
+	}
+}
+
+static void trace(const struct stage *s, const struct statement *st, int r)
+{
+	fprintf(stderr, "%10.3f ms  line %u: %s%s%s", (double)(monotonic_ns() - s->began_ns) / 1e6,
+		st->line, st->background ? st->background : "", st->background ? ": " : "",
+		verb_name(st->verb));
+	for (unsigned i = 0; i < st->count; i++)
+		fprintf(stderr, " %s", st->arguments[i].text);
+	fprintf(stderr, "%s\n", r ? "  <- here" : "");
+}
+
+static int do_all(struct stage *s, const struct script *script)
+{
+	uint64_t left[REPEAT_DEPTH_MAX];
+	unsigned depth = 0;
+
+	for (unsigned i = 0; i < script->count; i++) {
+		const struct statement *st = &script->statements[i];
+		int r;
+
+		s->report->line = st->line;
+		if (st->verb == VERB_REPEAT) {
+			if (!st->arguments[0].value)
+				i = st->partner;
+			else
+				left[depth++] = st->arguments[0].value;
+			continue;
+		}
+		if (st->verb == VERB_END) {
+			if (--left[depth - 1])
+				i = st->partner;
+			else
+				depth--;
+			continue;
+		}
+		r = do_statement(s, st);
+		if (s->options->trace)
+			trace(s, st, r);
+		if (r)
+			return r;
+	}
+	s->report->line = 0;
+	return 0;
+}
+
+void run_script(const struct script *script, const struct run_options *options,
+	struct run_report *report)
+{
+	struct stage s = {
+		.options = options,
+		.report = report,
+		.world = {.pool_bytes = POOL_BYTES_DEFAULT, .keep = options->keep},
+		.began_ns = monotonic_ns(),
+	};
+
+	*report = (struct run_report){0};
+	if (options->mount) {
+		s.world.standing = true;
+		snprintf(s.world.mount, sizeof(s.world.mount), "%s", options->mount);
+	}
+	do_all(&s, script);
+	stage_clear(&s);
+	if (report->outcome == RUN_OK && world_end(&s.world))
+		stage_fail(&s, "%s", s.world.why);
+	world_remove(&s.world);
+}

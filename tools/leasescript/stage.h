@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * stage.h - what the runner knows while a scenario is carried out: the actors, and the names that
+ * the script gave to leases, pins and statements in the background.
+ *
+ * One thread. An actor's replies come in any order; those of the background are put down in their
+ * struct background whenever they are met.
+ */
+#ifndef LEASESCRIPT_STAGE_H
+#define LEASESCRIPT_STAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actor.h"
+#include "run.h"
+#include "world.h"
+
+/* Nothing that a script waits for takes this long: an actor that does not answer is a failure. */
+#define PATIENCE_NS 60000000000ull
+
+struct lease_name {
+	struct lease_name *next;
+	char name[SCRIPT_NAME_MAX + 1];
+	char file[ACTOR_PATH_MAX];
+	uint64_t id, offset, length;
+	bool write;
+};
+
+struct pin_name {
+	struct pin_name *next;
+	char name[SCRIPT_NAME_MAX + 1];
+	struct lease_name *lease;
+	uint64_t id;
+	bool slot;
+};
+
+struct background {
+	struct background *next;
+	char name[SCRIPT_NAME_MAX + 1];
+	struct actor *actor;
+	uint64_t ticket;
+	uint32_t thread; /* 0: not begun yet */
+	bool done;
+	struct reply reply;
+	const struct statement *statement;
+	char given[SCRIPT_NAME_MAX + 1]; /* lease or pin that it names when it is done */
+};
+
+struct user_name {
+	struct user_name *next;
+	char name[SCRIPT_NAME_MAX + 1];
+	uid_t uid;
+};
+
+struct stage {
+	const struct run_options *options;
+	struct run_report *report;
+	struct world world;
+	struct actor *actors;
+	struct lease_name *leases;
+	struct pin_name *pins;
+	struct background *backgrounds;
+	struct user_name *users;
+	uint64_t tickets;
+	uint64_t began_ns;
+};
+
+/* Both note it in the report and return -1, which ends the scenario. */
+int stage_fail(struct stage *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int stage_skip(struct stage *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The actor of that name, started at its first use. NULL: stage_fail() was called. */
+struct actor *stage_actor(struct stage *s, const char *name);
+struct actor *stage_observer(struct stage *s); /* the runner's own, for checks */
+/* NULL and stage_fail() if there is none of that name. */
+struct lease_name *stage_lease(struct stage *s, const char *name);
+struct pin_name *stage_pin(struct stage *s, const char *name);
+struct background *stage_background(struct stage *s, const char *name);
+
+/* Sends and waits for its own reply. 0, or -1 after stage_fail(). */
+int stage_ask(struct stage *s, struct actor *a, struct command *c, struct reply *r);
+int stage_ask_with(struct stage *s, struct actor *a, struct command *c, int descriptor,
+	struct reply *r, int *got);
+/* Waits until the background statement has ended, or the time is over: b->done tells. */
+int stage_await(struct stage *s, struct background *b, uint64_t until_ns);
+/* The actor's process has ended or will not answer: what it did in the background is over. */
+void stage_actor_gone(struct stage *s, struct actor *a);
+void stage_clear(struct stage *s);
+
+#endif
