@@ -80,6 +80,12 @@ static int set_nonempty(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
+static int set_plain_type(struct options *o, const char *value, struct diag *d)
+{
+	o->plain_type = true;
+	return 0;
+}
+
 static int set_debug(struct options *o, const char *value, struct diag *d)
 {
 	o->debug = o->foreground = true;
@@ -114,6 +120,8 @@ static const struct own_option {
 		"how long to wait for a daemon that is just ending (" STRINGIFY(
 			OPTIONS_LOCK_WAIT_MS) ")"},
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
+	{"plain_type", false, set_plain_type,
+		"show the type as 'fuse', not as 'fuse.leasefs'"},
 	{"splice", false, set_splice, "receive big writes by splice(2) (default)"},
 	{"no_splice", false, set_no_splice, "receive every write by read(2)"},
 	{"debug", false, set_debug, "as -d"},
@@ -264,7 +272,7 @@ static int add_source(struct options *o)
 static int add_defaults(struct options *o, const char *program)
 {
 	if (fuse_opt_add_arg(&o->session_args, program) != 0 || add_source(o) != 0 ||
-		add_session_option(o, "%s", "subtype=leasefs,default_permissions") != 0)
+		add_session_option(o, "%s", "default_permissions") != 0)
 		return -ENOMEM;
 	if (geteuid() == 0 && add_session_option(o, "%s", "dev,suid") != 0)
 		return -ENOMEM;
@@ -353,6 +361,8 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	o->mountpoint = mountpoint;
 	for (int i = 0; i < list_count && result == 0; i++)
 		result = apply_options(o, lists[i], d);
+	if (result == 0 && !o->plain_type)
+		result = add_session_option(o, "%s", "subtype=leasefs");
 	if (result == 0 && geteuid() == 0 && !o->allow_other) {
 		o->allow_other = true;
 		result = add_session_option(o, "%s", "allow_other");

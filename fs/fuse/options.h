@@ -25,6 +25,7 @@ struct options {
 	bool allow_other;
 	bool foreground;
 	bool debug;
+	bool plain_type; /* shown as "fuse" */
 	bool help;
 	bool version;
 	bool splice;          /* big writes come by splice(2) */
