@@ -25,6 +25,7 @@
 
 struct shard {
 	_Alignas(64) pthread_mutex_t lock;
+	pthread_cond_t died; /* a dying entry has gone */
 	/* Guarded by lock. */
 	struct inode **buckets;
 	uint64_t mask;
@@ -82,12 +83,18 @@ int icache_open(struct core *c, struct icache **out)
 			free(s->buckets);
 			goto undo;
 		}
+		if (pthread_cond_init(&s->died, NULL)) {
+			pthread_mutex_destroy(&s->lock);
+			free(s->buckets);
+			goto undo;
+		}
 		s->mask = BUCKETS_FIRST - 1;
 	}
 	*out = cache;
 	return 0;
 undo:
 	while (i--) {
+		pthread_cond_destroy(&cache->shards[i].died);
 		pthread_mutex_destroy(&cache->shards[i].lock);
 		free(cache->shards[i].buckets);
 	}
@@ -119,6 +126,7 @@ void icache_close(struct icache *cache)
 				inode_destroy(ip);
 			}
 		}
+		pthread_cond_destroy(&s->died);
 		pthread_mutex_destroy(&s->lock);
 		free(s->buckets);
 	}
@@ -203,6 +211,23 @@ static int find_locked(struct shard *s, uint64_t ino, struct inode **out)
 		ip->count++;
 		*out = ip;
 		return 0;
+	}
+	return result;
+}
+
+/*
+ * The same, but waits until a dying entry has gone: its number may have begun its next life by then,
+ * which is not stale. Who ends it needs no lock that the caller may have.
+ */
+static int find_wait_locked(struct shard *s, uint64_t ino, struct inode **out)
+{
+	int result;
+
+	while ((result = find_locked(s, ino, out)) == -ESTALE) {
+		int error = pthread_cond_wait(&s->died, &s->lock);
+
+		assert(!error);
+		(void)error;
 	}
 	return result;
 }
@@ -313,27 +338,32 @@ static int get(struct core *c, uint64_t ino, bool orphans, struct inode **out)
 	bool used;
 	int error;
 
-	shard_lock(s);
-	error = find_locked(s, ino, out);
-	shard_unlock(s);
-	if (error != -ENOENT)
-		return error;
-
-	error = locate(c, ino, &record);
-	if (error)
-		return error;
-	/* A number that was never in use has no record yet: what stands there means nothing. */
-	error = space_test(c->inodes, ino, &used);
-	if (error)
-		return error == -ENOENT ? -ESTALE : error;
-	if (!used)
-		return -ESTALE;
-	shard_lock(s);
-	error = find_locked(s, ino, out);
-	if (error == -ENOENT)
-		error = load_locked(c, s, ino, record, orphans, out);
-	shard_unlock(s);
-	return error;
+	for (;;) {
+		shard_lock(s);
+		error = find_wait_locked(s, ino, out);
+		shard_unlock(s);
+		if (error != -ENOENT)
+			return error;
+		error = locate(c, ino, &record);
+		if (error)
+			return error;
+		/* A number that was never in use has no record yet: what stands there means
+		 * nothing. */
+		error = space_test(c->inodes, ino, &used);
+		if (error)
+			return error == -ENOENT ? -ESTALE : error;
+		if (!used)
+			return -ESTALE;
+		shard_lock(s);
+		error = find_locked(s, ino, out);
+		if (error == -ENOENT)
+			error = load_locked(c, s, ino, record, orphans, out);
+		else if (error == -ESTALE)
+			error = -EAGAIN; /* came and went meanwhile */
+		shard_unlock(s);
+		if (error != -EAGAIN)
+			return error;
+	}
 }
 
 int inode_get(struct core *c, uint64_t ino, struct inode **out)
@@ -383,6 +413,7 @@ void inode_put(struct core *c, struct inode *ip, uint64_t n)
 		/* What could not be freed stays an orphan on media, for recovery. */
 		(void)inode_free(c, ip);
 		shard_lock(s);
+		pthread_cond_broadcast(&s->died);
 	}
 	remove_locked(s, ip);
 	shard_unlock(s);

@@ -13,8 +13,9 @@
  *   orphan              0        1      inode_put of the last count, or recovery -> free
  *
  * While the last count of an orphan is being answered its entry stays in the cache as `dying`:
- * inode_get() of it is -ESTALE, until the number is free again or the attempt has failed (the orphan
- * is then left to recovery).
+ * inode_get() of its number waits until that has ended, because the number may have begun its next
+ * life a moment before, and is -ESTALE then if it has not. (An orphan that could not be freed is left
+ * to recovery.)
  *
  * Invariants
  *  1. An inode in the cache is in use on media, or made by a transaction that has not ended, and its
