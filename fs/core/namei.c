@@ -1,3 +1,4 @@
+#include <stdio.h>
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * namei.c - names of inodes: looked up, linked, unlinked. See namei.h; creation is create.c,
@@ -65,13 +66,13 @@ static int find_locked(struct core *c, struct inode *dir, const char *name, stru
 		return 0;
 	}
 	if (strcmp(name, "..") == 0)
-		return inode_get(c, record->parent, out);
+		return record->nlink ? inode_get(c, record->parent, out) : -ENOENT;
 	r = dir_find(c, NULL, dir, record, name, &entry);
 	if (r)
 		return r;
 	r = inode_get(c, entry.ino, out);
 	/* While the directory is locked nobody can take the entry's link away. */
-	return r == -ESTALE ? -EUCLEAN : r;
+	return r == -ESTALE ? (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117) : r;
 }
 
 int namei_find(struct core *c, struct inode *dir, const char *name, struct inode **out)
@@ -118,7 +119,7 @@ int namei_add_subdirectory(struct media_inode *dir)
 int namei_drop_subdirectory(struct media_inode *dir)
 {
 	if (dir->nlink <= 2)
-		return -EUCLEAN;
+		return (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
 	dir->nlink--;
 	return 0;
 }
@@ -215,7 +216,7 @@ static int unlink_in_tx(struct core *c, struct tx *tx, struct inode *dir, const 
 	if (r)
 		return r;
 	if (record->nlink == 0)
-		return -EUCLEAN;
+		return (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
 	if (directory && !S_ISDIR(record->mode))
 		return -ENOTDIR;
 	if (!directory && S_ISDIR(record->mode))

@@ -1,3 +1,4 @@
+#include <stdio.h>
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * rename.c - moving, replacing and exchanging names.
@@ -31,34 +32,45 @@ struct renaming {
 	uint64_t source_key, target_key;
 };
 
-/* Is `above` the directory `below`, or an ancestor of it? 1, 0 or -errno. */
-static int is_ancestor(struct core *c, uint64_t above, uint64_t below)
+/* The parent of a directory, counted. -ENOENT: the directory was removed. */
+static int parent_get(struct core *c, struct inode *ip, struct inode **out)
 {
-	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
-		const struct media_inode *record;
-		struct inode *ip;
-		uint64_t parent;
-		int r;
+	const struct media_inode *record;
+	int r;
 
-		if (below == above)
-			return 1;
-		if (below == ROOT_INO)
-			return 0;
-		r = inode_get(c, below, &ip);
+	/* Under the lock, because a directory's parent lives as long as it does, and no longer. */
+	inode_lock_read(ip);
+	r = inode_view(c, NULL, ip, &record);
+	if (r == 0 && !S_ISDIR(record->mode))
+		r = (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+	if (r == 0 && record->nlink == 0)
+		r = -ENOENT;
+	if (r == 0)
+		r = inode_get(c, record->parent, out);
+	inode_unlock(ip);
+	return r == -ESTALE ? (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117) : r;
+}
+
+/* Is `above` the directory `below`, or an ancestor of it? 1, 0 or -errno. */
+static int is_ancestor(struct core *c, const struct inode *above, struct inode *below)
+{
+	struct inode *ip = below;
+	int r = 0;
+
+	inode_hold(c, ip, 1);
+	for (unsigned depth = 0; ip != above && ip->ino != ROOT_INO; depth++) {
+		struct inode *parent;
+
+		r = depth < DEPTH_MAX ? parent_get(c, ip, &parent) : (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
 		if (r)
-			return r == -ESTALE ? -ENOENT : r;
-		inode_lock_read(ip);
-		r = inode_view(c, NULL, ip, &record);
-		if (r == 0 && !S_ISDIR(record->mode))
-			r = -EUCLEAN;
-		parent = r ? 0 : record->parent;
-		inode_unlock(ip);
+			break;
 		inode_put(c, ip, 1);
-		if (r)
-			return r;
-		below = parent;
+		ip = parent;
 	}
-	return -EUCLEAN;
+	if (r == 0)
+		r = ip == above;
+	inode_put(c, ip, 1);
+	return r;
 }
 
 static int is_directory(struct core *c, struct inode *ip)
@@ -80,7 +92,7 @@ static int loop_check(struct core *c, struct inode *ip, struct inode *into)
 	int r = is_directory(c, ip);
 
 	if (r > 0)
-		r = is_ancestor(c, ip->ino, into->ino);
+		r = is_ancestor(c, ip, into);
 	return r > 0 ? -EINVAL : r;
 }
 
@@ -126,7 +138,7 @@ static int rename_shadows(struct core *c, struct tx *tx, struct renaming *n)
 		r = inode_edit(c, tx, n->target, &n->target_record);
 	if (r)
 		return r;
-	return n->source_record->nlink && (!n->target || n->target_record->nlink) ? 0 : -EUCLEAN;
+	return n->source_record->nlink && (!n->target || n->target_record->nlink) ? 0 : (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
 }
 
 /* May source take target's place? */
@@ -259,7 +271,7 @@ static int rename_try(struct core *c, struct renaming *n, struct inode **gone)
 		if (r)
 			goto out;
 	} else if (n->source == n->from || n->target == n->from) {
-		r = -EUCLEAN;
+		r = (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
 		goto out;
 	}
 	r = rename_commit(c, n);
