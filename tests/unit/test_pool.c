@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -848,6 +849,137 @@ static void nonsense_in_tables_is_refused(void **state)
 	}
 }
 
+/* Where something stands in a small pool that was just made; the rest of meta is zero. */
+static uint64_t place_of_interest(const struct media_super *s, uint64_t random)
+{
+	const uint64_t starts[] = {0, BLOCK_SIZE, s->journal_offset, s->heap_offset,
+		s->heap_offset + BLOCK_SIZE, s->meta_bytes - BLOCK_SIZE};
+	uint64_t at = starts[random % 6] + (random >> 8) % BLOCK_SIZE;
+
+	/* Nodes and bitmaps stand after the first inode table. */
+	if (random % 3 == 0)
+		at = s->heap_offset + ((random >> 8) % ((INODE_TABLE_BLOCKS + 8) * BLOCK_SIZE));
+	return at;
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
+}
+
+static void flipped_bits_never_end_the_opener(void **state)
+{
+	struct media_super super;
+	uint64_t seed = 88172645463325252ull;
+	unsigned refused = 0;
+
+	make_pool(64 * MIB);
+	read_super(0, &super);
+	struct core *c = open_pool(false); /* a log with something in it */
+	assert_int_equal(tables_grow_inodes(c), 0);
+	core_abandon(c);
+	int fd = open(in_pool("meta"), O_RDWR);
+	uint8_t *whole = malloc(super.meta_bytes), byte;
+	assert_non_null(whole);
+	assert_int_equal(pread(fd, whole, super.meta_bytes, 0), super.meta_bytes);
+
+	for (unsigned round = 0; round < 120; round++) {
+		const struct core_options options = {.pool = pool, .read_only = round % 4 != 0};
+		struct diag d = {{0}};
+
+		for (unsigned i = 0; i < 1 + round % 3; i++) {
+			uint64_t random = next_random(&seed),
+				 at = place_of_interest(&super, random);
+
+			byte = whole[at] ^ (uint8_t)(1u << (random >> 60 & 7));
+			assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+		}
+		int error = core_open(&options, &c, &d);
+		if (error) {
+			refused++;
+			assert_true(d.text[0] != '\0');
+		} else {
+			struct core_info info;
+
+			core_get_info(c, &info);
+			core_abandon(c);
+		}
+		/* Whatever was written by a round is undone; pages that are the same stay. */
+		for (uint64_t at = 0; at < super.meta_bytes; at += BLOCK_SIZE) {
+			uint8_t page[BLOCK_SIZE];
+
+			if (round % 4 != 0 && at >= super.heap_offset + 512 * BLOCK_SIZE &&
+				at < super.meta_bytes - BLOCK_SIZE)
+				continue;
+			assert_int_equal(pread(fd, page, BLOCK_SIZE, (off_t)at), BLOCK_SIZE);
+			if (memcmp(page, whole + at, BLOCK_SIZE))
+				assert_int_equal(
+					pwrite(fd, whole + at, BLOCK_SIZE, (off_t)at), BLOCK_SIZE);
+		}
+	}
+	assert_true(refused > 8);
+	free(whole);
+	close(fd);
+	expect_open(false, 0, NULL);
+}
+
+struct asking {
+	struct core *c;
+	pthread_barrier_t *barrier;
+	unsigned number;
+	struct data_region *regions[8];
+};
+
+static void *ask_for_everything(void *argument)
+{
+	struct asking *a = argument;
+
+	pthread_barrier_wait(a->barrier);
+	for (uint32_t i = 0; i < 8; i++) {
+		struct statvfs fs;
+
+		if (tables_region_for(
+			    a->c, 1000 + (i + a->number) % 8, &a->regions[(i + a->number) % 8]) ||
+			tables_grow_inodes(a->c) || core_statfs(a->c, &fs) || core_sync(a->c))
+			return argument;
+	}
+	return NULL;
+}
+
+static void threads_make_one_region_for_each_owner(void **state)
+{
+	struct core_format f = format_of(16 * MIB);
+	struct asking asking[4];
+	pthread_barrier_t barrier;
+	pthread_t threads[4];
+	void *result;
+	struct core *c;
+
+	f.domains = DOMAINS_UID;
+	expect_format(&f, 0, NULL);
+	c = open_pool(false);
+	assert_int_equal(pthread_barrier_init(&barrier, NULL, 4), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		asking[i] = (struct asking){.c = c, .barrier = &barrier, .number = 2 * i};
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, ask_for_everything, &asking[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &result), 0);
+		assert_null(result);
+	}
+	assert_int_equal(c->region_count, 8);
+	for (unsigned i = 1; i < 4; i++)
+		assert_memory_equal(
+			asking[0].regions, asking[i].regions, sizeof(asking[0].regions));
+	pthread_barrier_destroy(&barrier);
+	assert_int_equal(core_close(c), 0);
+	expect_open(true, 0, NULL);
+}
+
 static void data_may_stand_elsewhere(void **state)
 {
 	struct core_format f = format_of(0);
@@ -937,6 +1069,9 @@ int main(void)
 		MEMORY(region_for_each_owner_with_one_budget),
 		MEMORY(inode_groups_grow_until_the_heap_is_full),
 		MEMORY(nonsense_in_tables_is_refused),
+		MEMORY(flipped_bits_never_end_the_opener),
+		MEMORY(threads_make_one_region_for_each_owner),
+		FILES(threads_make_one_region_for_each_owner),
 		MEMORY(data_may_stand_elsewhere),
 		MEMORY(held_blocks_are_those_of_a_region),
 	};
