@@ -80,6 +80,17 @@ static int set_nonempty(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
+static int set_source(struct options *o, const char *value, struct diag *d)
+{
+	char *source = strdup(value);
+
+	if (source == NULL)
+		return diag_set(d, -ENOMEM, "out of memory");
+	free(o->source);
+	o->source = source;
+	return 0;
+}
+
 static int set_plain_type(struct options *o, const char *value, struct diag *d)
 {
 	o->plain_type = true;
@@ -115,13 +126,14 @@ static const struct own_option {
 		"                           relaxed (default): back to the last fsync"},
 	{"policy", true, set_policy, "what to do about leases in the way of a change"},
 	{"max_threads", true, set_threads, "worker threads at most"},
-	{"max_idle_threads", true, set_idle_threads, "worker threads kept while there is nothing to do"},
+	{"max_idle_threads", true, set_idle_threads,
+		"worker threads kept while there is nothing to do"},
 	{"lock_wait_ms", true, set_lock_wait,
 		"how long to wait for a daemon that is just ending (" STRINGIFY(
 			OPTIONS_LOCK_WAIT_MS) ")"},
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
-	{"plain_type", false, set_plain_type,
-		"show the type as 'fuse', not as 'fuse.leasefs'"},
+	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
+	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
 	{"splice", false, set_splice, "receive big writes by splice(2) (default)"},
 	{"no_splice", false, set_no_splice, "receive every write by read(2)"},
 	{"debug", false, set_debug, "as -d"},
@@ -138,8 +150,8 @@ static const char *const passed_options[] = {"rw", "defaults", "default_permissi
 	"relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
 	"lazytime", "nolazytime", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users",
 	"nousers", "owner", "noowner", "group", "nogroup", "nomand", "silent", "loud"};
-static const char *const passed_prefixes[] = {"x-", "X-", "comment=", "user=", "subtype=",
-	"fsname=", "context=", "rootcontext=", "fscontext=", "defcontext="};
+static const char *const passed_prefixes[] = {"x-", "X-",
+	"comment=", "user=", "subtype=", "context=", "rootcontext=", "fscontext=", "defcontext="};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -252,12 +264,13 @@ static int apply_options(struct options *o, const char *list, struct diag *d)
 
 static int add_source(struct options *o)
 {
-	char *escaped = malloc(strlen(o->pool) * 2 + 1), *out = escaped;
+	const char *source = o->source == NULL ? o->pool : o->source;
+	char *escaped = malloc(strlen(source) * 2 + 1), *out = escaped;
 	int result;
 
 	if (escaped == NULL)
 		return -ENOMEM;
-	for (const char *in = o->pool; *in != '\0'; in++) {
+	for (const char *in = source; *in != '\0'; in++) {
 		if (*in == ',' || *in == '\\')
 			*out++ = '\\';
 		*out++ = *in;
@@ -271,7 +284,7 @@ static int add_source(struct options *o)
 /* The mount's own defaults come first, so that what was asked for overrides them. */
 static int add_defaults(struct options *o, const char *program)
 {
-	if (fuse_opt_add_arg(&o->session_args, program) != 0 || add_source(o) != 0 ||
+	if (fuse_opt_add_arg(&o->session_args, program) != 0 ||
 		add_session_option(o, "%s", "default_permissions") != 0)
 		return -ENOMEM;
 	if (geteuid() == 0 && add_session_option(o, "%s", "dev,suid") != 0)
@@ -347,7 +360,8 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	if (result != 0 || o->help || o->version)
 		goto out;
 	if (o->mountpoint == NULL) {
-		result = diag_set(d, -EINVAL, "usage: leasefs POOL MOUNTPOINT [-o options]; see --help");
+		result = diag_set(
+			d, -EINVAL, "usage: leasefs POOL MOUNTPOINT [-o options]; see --help");
 		goto out;
 	}
 	char *mountpoint = absolute_path(o->mountpoint);
@@ -361,6 +375,8 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	o->mountpoint = mountpoint;
 	for (int i = 0; i < list_count && result == 0; i++)
 		result = apply_options(o, lists[i], d);
+	if (result == 0)
+		result = add_source(o);
 	if (result == 0 && !o->plain_type)
 		result = add_session_option(o, "%s", "subtype=leasefs");
 	if (result == 0 && geteuid() == 0 && !o->allow_other) {
@@ -377,6 +393,7 @@ out:
 void options_free(struct options *o)
 {
 	free(o->pool);
+	free(o->source);
 	free(o->pool_path);
 	free(o->mountpoint);
 	free(o->policy);

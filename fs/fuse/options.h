@@ -15,7 +15,8 @@
 #define OPTIONS_THREADS_MAX 1024u
 
 struct options {
-	char *pool;       /* as given: the source that /proc/mounts shows */
+	char *pool;       /* as given: the source that /proc/mounts shows, but for */
+	char *source;     /* fsname=; or NULL */
 	char *pool_path;  /* absolute: the daemon leaves its directory */
 	char *mountpoint; /* absolute */
 	char *policy;     /* NULL: the default */
