@@ -106,7 +106,7 @@ int mountpoint_check(const struct options *o, struct diag *d)
 				"%s is the mount point of a daemon that has died; umount it first",
 				o->mountpoint);
 		return diag_set(d, -error, "the mount point %s: %s", o->mountpoint,
-			error == ENOENT ? "there is no such directory" : strerror(error));
+			strerror(error));
 	}
 	if (!S_ISDIR(st.st_mode))
 		return diag_set(
