@@ -232,7 +232,8 @@ int core_removexattr(struct core *c, struct inode *ip, const char *name);
 /*
  * Reading: core_read_begin() takes the file's lock for reading and describes the bytes as pieces of
  * the regions' memory (holes: pieces of a shared page of zeroes); the caller sends them from there
- * and calls core_read_end(). Stops at end of file and at `vectors`. *count 0: end of file.
+ * and calls core_read_end(). Stops at end of file and at `vectors`. *count 0: end of file. After an
+ * error nothing is locked. No access time is kept: it changes by core_setattr() alone.
  */
 int core_read_begin(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
 	struct iovec *vector, int vectors, int *count);
@@ -243,8 +244,12 @@ void core_read_end(struct core *c, struct inode *ip);
  * describes them; the caller copies its bytes there (in order), and core_write_end() commits what
  * was `copied`: extents, size, times and setuid clearing as one transaction. It returns 0 or the
  * error that made nothing of it happen (bytes written over existing blocks stay). `length` may be
- * cut short for want of space: w.length says to what. append: at the end of file, atomically.
- * -ENOSPC, -EFBIG, -EISDIR.
+ * cut short for want of space or of `vectors`: w.length says to what. append: at the end of file,
+ * atomically; w.offset says where that was.
+ *
+ * Between the two the same thread may call nothing else here that changes anything (a transaction
+ * may be open, and a thread has one); `copied` 0 gives up. After an error of begin nothing is held.
+ * -ENOSPC, -EFBIG, -EISDIR, -EINVAL (not a regular file).
  */
 struct core_write {
 	struct inode *inode;

@@ -62,9 +62,10 @@ static uint64_t end_of(const struct extent *e)
 	return e->file_block + e->blocks;
 }
 
+/* As the pool was made: its space hands out whole units whatever the region is on now. */
 static bool by_units(const struct data_region *dr)
 {
-	return region_alignment(dr->region) > BLOCK_SIZE;
+	return dr->media.alignment_shift > BLOCK_SHIFT;
 }
 
 /* ---- allocation ------------------------------------------------------------------------------ */

@@ -84,6 +84,8 @@ int file_write_end(struct core *c, struct core_write *w, uint64_t copied);
  * transaction.
  */
 int file_move(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record);
+/* The same in transactions of its own, before the owner changes: no limit. */
+int file_move_many(struct core *c, struct inode *ip, uint32_t uid);
 
 /* 2 MiB of zeroes to read from. NULL: no memory. */
 void *file_zeroes(void);

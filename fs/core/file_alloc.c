@@ -34,7 +34,7 @@ static int remember(struct filling *f, const struct extent *e)
 	uint64_t first = e->file_block, end = e->file_block + e->blocks;
 
 	/* A region that is allocated by units: all of them is new. */
-	if (region_alignment(tables_region(f->c, e->region)->region) > BLOCK_SIZE) {
+	if (tables_region(f->c, e->region)->media.alignment_shift > BLOCK_SHIFT) {
 		first &= ~(uint64_t)(HUGE_BLOCKS - 1);
 		end = (end + HUGE_BLOCKS - 1) & ~(uint64_t)(HUGE_BLOCKS - 1);
 	}

@@ -147,6 +147,11 @@ static int setattr_once(struct core *c, struct inode *ip, const struct core_seta
 	error = inode_finish_trim(c, ip);
 	if (!error)
 		error = change(c, ip, set);
+	if (error == -E2BIG && (set->valid & CORE_SET_UID)) {
+		error = file_move_many(c, ip, set->uid);
+		if (!error)
+			error = change(c, ip, set);
+	}
 	inode_unlock(ip);
 	return error;
 }
