@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "btree.h"
 #include "scratch.h"
 
 void scratch_pool_open(struct scratch_pool *p)
@@ -21,25 +22,50 @@ void scratch_pool_open(struct scratch_pool *p)
 	assert_int_equal(error, 0);
 }
 
-void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes)
+static void make(struct scratch_pool *p, struct core_format *format)
 {
-	struct core_format format = {
-		.pool = p->path,
-		.pool_bytes = pool_bytes,
-		.meta_bytes = meta_bytes,
-		.lease_gid = ~0u,
-	};
 	struct diag d = {{0}};
 	int error;
 
 	memset(p, 0, sizeof(*p));
 	p->directory = scratch_directory("/dev/shm");
 	snprintf(p->path, sizeof(p->path), "%s/pool", p->directory);
-	error = core_format_pool(&format, &d);
+	format->pool = p->path;
+	format->lease_gid = ~0u;
+	error = core_format_pool(format, &d);
 	if (error)
 		print_message("%s\n", d.text);
 	assert_int_equal(error, 0);
 	scratch_pool_open(p);
+}
+
+void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes)
+{
+	make(p, &(struct core_format){.pool_bytes = pool_bytes, .meta_bytes = meta_bytes});
+}
+
+void scratch_pool_make_domains(struct scratch_pool *p, uint64_t pool_bytes)
+{
+	make(p, &(struct core_format){.pool_bytes = pool_bytes, .domains = DOMAINS_UID});
+}
+
+void scratch_pool_use_units(struct scratch_pool *p)
+{
+	struct btree tree = tables_tree(p->c);
+	struct media_region media;
+	struct btree_item item;
+	struct tx *tx;
+	void *object;
+
+	assert_int_equal(tx_begin(p->c->meta, &tx), 0);
+	assert_int_equal(tx_edit(tx, p->c->roots, MAGIC_ROOTS, &object), 0);
+	struct media_roots *roots = object;
+	assert_int_equal(btree_find(&tree, tx, &roots->regions, 0, &item), 0);
+	memcpy(&media, item.value, sizeof(media));
+	media.alignment_shift = HUGE_SHIFT;
+	assert_int_equal(btree_replace(&tree, tx, &roots->regions, 0, &media, sizeof(media)), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	scratch_pool_reopen(p);
 }
 
 void scratch_pool_reopen(struct scratch_pool *p)
@@ -92,10 +118,15 @@ void scratch_unlink(struct core *c, struct inode *ip)
 	inode_unlock(ip);
 }
 
-uint64_t scratch_free_blocks(struct core *c)
+uint64_t scratch_region_free_blocks(struct core *c, uint32_t region)
 {
 	struct space_usage usage;
 
-	space_get_usage(tables_region(c, 0)->space, &usage);
+	space_get_usage(tables_region(c, region)->space, &usage);
 	return usage.free + usage.pending;
+}
+
+uint64_t scratch_free_blocks(struct core *c)
+{
+	return scratch_region_free_blocks(c, 0);
 }

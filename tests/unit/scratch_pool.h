@@ -21,8 +21,11 @@ struct scratch_pool {
 	struct core *c;
 };
 
-/* Under /dev/shm; with DOMAINS_SINGLE. */
+/* Under /dev/shm. */
 void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes);
+void scratch_pool_make_domains(struct scratch_pool *p, uint64_t pool_bytes); /* DOMAINS_UID */
+/* Opens it again with region 0 as one that is allocated by units of 2 MiB. It must be empty. */
+void scratch_pool_use_units(struct scratch_pool *p);
 void scratch_pool_open(struct scratch_pool *p);
 void scratch_pool_reopen(struct scratch_pool *p); /* in good order */
 void scratch_pool_crash(struct scratch_pool *p);  /* as after the daemon's death */
@@ -32,6 +35,8 @@ void scratch_pool_remove(struct scratch_pool *p);
 struct inode *scratch_inode(struct core *c, uint32_t mode, uint32_t nlink);
 /* Takes the last link away. */
 void scratch_unlink(struct core *c, struct inode *ip);
-uint64_t scratch_free_blocks(struct core *c); /* of region 0, those that wait included */
+/* Of region 0, or of that one; those that wait included. */
+uint64_t scratch_free_blocks(struct core *c);
+uint64_t scratch_region_free_blocks(struct core *c, uint32_t region);
 
 #endif

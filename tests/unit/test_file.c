@@ -280,12 +280,30 @@ static void reopen(struct model *m)
 	assert_int_equal(core_get(m->pool.c, ino, &m->ip), 0);
 }
 
-static void any_operations_leave_a_file_as_the_model_says(void **state)
+/* Space that is handed out by units of 2 MiB stays so. */
+static void check_units(struct model *m)
+{
+	const struct media_inode *record;
+	struct extent e;
+	uint64_t block = 0;
+
+	assert_int_equal(scratch_free_blocks(m->pool.c) % HUGE_BLOCKS, 0);
+	assert_int_equal(inode_view(m->pool.c, NULL, m->ip, &record), 0);
+	assert_int_equal(record->blocks % HUGE_BLOCKS, 0);
+	while (extent_find(m->pool.c, NULL, m->ip, record, block, &e) == 0) {
+		assert_int_equal(e.region_block % HUGE_BLOCKS, e.file_block % HUGE_BLOCKS);
+		block = e.file_block + e.blocks;
+	}
+}
+
+static void run_operations(bool units)
 {
 	struct model *m = calloc(1, sizeof(*m));
 
 	assert_non_null(m);
 	scratch_pool_make(&m->pool, 16 * MIB, 0);
+	if (units)
+		scratch_pool_use_units(&m->pool);
 	m->free_blocks = scratch_free_blocks(m->pool.c);
 	m->ip = scratch_inode(m->pool.c, S_IFREG | 0644, 1);
 	for (unsigned i = 0; i < OPERATIONS; i++) {
@@ -320,6 +338,8 @@ static void any_operations_leave_a_file_as_the_model_says(void **state)
 		compare(m, offset, length);
 		if (i % 50 == 0)
 			compare_all(m);
+		if (units)
+			check_units(m);
 		if (i % 400 == 399)
 			reopen(m);
 	}
@@ -329,6 +349,16 @@ static void any_operations_leave_a_file_as_the_model_says(void **state)
 	assert_int_equal(scratch_free_blocks(m->pool.c), m->free_blocks);
 	scratch_pool_remove(&m->pool);
 	free(m);
+}
+
+static void any_operations_leave_a_file_as_the_model_says(void **state)
+{
+	run_operations(false);
+}
+
+static void units_of_2_mib_stay_whole(void **state)
+{
+	run_operations(true);
 }
 
 /* ---- the rules ------------------------------------------------------------------------------- */
@@ -764,6 +794,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_operations_leave_a_file_as_the_model_says),
+		cmocka_unit_test(units_of_2_mib_stay_whole),
 		cmocka_unit_test(sizes_past_the_limit_are_refused),
 		cmocka_unit_test(directories_have_no_bytes),
 		cmocka_unit_test(a_write_without_fsetid_ends_setuid),
