@@ -22,6 +22,12 @@
 #include "compare.h"
 #include "model.h"
 
+/* Shared with the parent. */
+struct progress {
+	uint64_t at;
+	uint64_t out_of_space;
+};
+
 #define READ_BYTES_MAX (8u << 20)
 #define SPACE_SLACK (3u << 20) /* reservation goes by 2 MiB; trees need a few blocks */
 
@@ -131,6 +137,7 @@ static int check_all(struct model *m, const struct run_options *o, struct target
 	return r;
 }
 
+#define RAN_OUT 1 /* of space, plausibly */
 static int step(struct model *m, const struct run_options *o, struct target *t, const struct op *op,
 	size_t at, uint8_t *bytes)
 {
@@ -138,7 +145,7 @@ static int step(struct model *m, const struct run_options *o, struct target *t, 
 		return 0;
 	int64_t got = o->kind->run(t, op, bytes);
 	if (got == -ENOSPC && plausible_enospc(o, t, op))
-		return check_touched(m, o, t, op);
+		return check_touched(m, o, t, op) < 0 ? -1 : RAN_OUT;
 	uint64_t done = UINT64_MAX;
 	if (got >= 0 && is_count(op->kind) && plausible_enospc(o, t, op))
 		done = (uint64_t)got;
@@ -152,7 +159,8 @@ static int step(struct model *m, const struct run_options *o, struct target *t, 
 	return at % 4 == 0 ? check_touched(m, o, t, op) : 0;
 }
 
-static int play(const struct run_options *o, const struct script *s, volatile uint64_t *progress)
+static int play(
+	const struct run_options *o, const struct script *s, volatile struct progress *progress)
 {
 	struct model m;
 	struct target *t = o->kind->open(&o->target);
@@ -163,14 +171,18 @@ static int play(const struct run_options *o, const struct script *s, volatile ui
 	model_init(&m);
 	int r = 0;
 	for (size_t i = 0; i < s->count && r == 0; i++) {
-		*progress = i;
+		progress->at = i;
 		r = step(&m, o, t, &s->ops[i], i, bytes);
+		if (r == RAN_OUT) {
+			progress->out_of_space++;
+			r = 0;
+		}
 		if (r < 0 && s->ops[i].kind >= OP_COMPARE)
 			fprintf(stderr, "found by operation %zu (%s)\n", i,
 				op_name(s->ops[i].kind));
 	}
 	if (r == 0) {
-		*progress = s->count;
+		progress->at = s->count;
 		r = check_all(&m, o, t);
 	}
 	int closed = o->kind->close(t);
@@ -183,7 +195,8 @@ static int play(const struct run_options *o, const struct script *s, volatile ui
 	return r < 0;
 }
 
-static void child(const struct run_options *o, const struct script *s, volatile uint64_t *progress)
+static void child(
+	const struct run_options *o, const struct script *s, volatile struct progress *progress)
 {
 	if (o->quiet) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -198,7 +211,7 @@ static void child(const struct run_options *o, const struct script *s, volatile 
 
 void run_script(const struct run_options *o, const struct script *s, struct run_result *out)
 {
-	volatile uint64_t *progress = mmap(
+	volatile struct progress *progress = mmap(
 		NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 	assert(progress != MAP_FAILED);
@@ -212,7 +225,8 @@ void run_script(const struct run_options *o, const struct script *s, struct run_
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	o->kind->clean_up(&o->target);
-	out->failed_at = *progress;
+	out->failed_at = progress->at;
+	out->out_of_space = progress->out_of_space;
 	out->failed = status != 0;
 	if (WIFSIGNALED(status))
 		snprintf(out->how, sizeof(out->how), "%s",

@@ -31,6 +31,7 @@ struct arguments {
 	uint64_t runs;
 	unsigned seconds;
 	unsigned shrink_seconds;
+	uint64_t out_of_space;
 	bool mixed; /* each run: other options, by its seed */
 };
 
@@ -227,6 +228,7 @@ static int one_run(struct arguments *a)
 		script_generate(&a->script, &s);
 	}
 	run_script(&a->run, &s, &result);
+	a->out_of_space += result.out_of_space;
 	int status = result.failed ? failed(a, &s, &result) : 0;
 	script_free(&s);
 	return status;
@@ -247,9 +249,9 @@ static int all_runs(struct arguments *a)
 			break;
 		a->script.seed++;
 	}
-	printf("treetest (%s): %" PRIu64 " runs of %" PRIu64
-	       " operations passed, last seed %" PRIu64 "\n",
-		a->run.kind->name, done, a->script.ops, a->script.seed);
+	printf("treetest (%s): %" PRIu64 " runs of %" PRIu64 " operations passed, %" PRIu64
+	       " times out of space, last seed %" PRIu64 "\n",
+		a->run.kind->name, done, a->script.ops, a->out_of_space, a->script.seed);
 	return 0;
 }
 
