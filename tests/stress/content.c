@@ -104,6 +104,7 @@ void content_zero(struct content *c, uint64_t offset, uint64_t count)
 		memset(c->chunks[i].bytes + low, 0, high - low);
 		c->chunks[keep++] = c->chunks[i];
 	}
-	memmove(&c->chunks[keep], &c->chunks[i], (c->count - i) * sizeof(*c->chunks));
+	if (i > keep)
+		memmove(&c->chunks[keep], &c->chunks[i], (c->count - i) * sizeof(*c->chunks));
 	c->count -= i - keep;
 }

@@ -32,6 +32,7 @@ struct arguments {
 	unsigned seconds;
 	unsigned shrink_seconds;
 	uint64_t out_of_space;
+	bool keep;
 	bool mixed; /* each run: other options, by its seed */
 };
 
@@ -55,6 +56,7 @@ static const char usage_text[] =
 	"  --shrink N         seconds to spend on shrinking a failure (default 120)\n"
 	"  --replay FILE      run that script\n"
 	"  --save FILE        write the (shrunk) script there too\n"
+	"  --keep             leave the pool of a failed run where it is\n"
 	"exit status: 0 passed, 1 a difference was found, 2 could not run\n";
 
 enum {
@@ -75,7 +77,8 @@ enum {
 	OPT_TIMEOUT,
 	OPT_SHRINK,
 	OPT_REPLAY,
-	OPT_SAVE
+	OPT_SAVE,
+	OPT_KEEP
 };
 
 static const struct option long_options[] = {
@@ -97,6 +100,7 @@ static const struct option long_options[] = {
 	{"shrink", required_argument, NULL, OPT_SHRINK},
 	{"replay", required_argument, NULL, OPT_REPLAY},
 	{"save", required_argument, NULL, OPT_SAVE},
+	{"keep", no_argument, NULL, OPT_KEEP},
 	{NULL, 0, NULL, 0},
 };
 
@@ -167,6 +171,9 @@ static bool set_option(struct arguments *a, int option, char *text)
 		return true;
 	case OPT_SAVE:
 		a->save = text;
+		return true;
+	case OPT_KEEP:
+		a->keep = true;
 		return true;
 	case '?':
 		return false;
@@ -308,6 +315,10 @@ int main(int argc, char **argv)
 		printf("seed %" PRIu64 "\n", a.script.seed);
 	fflush(stdout);
 	int status = all_runs(&a);
+	if (status == 1 && a.keep) {
+		printf("kept: %s\n", a.run.target.directory);
+		return status;
+	}
 	remove_pool(a.run.target.directory);
 	if (own)
 		rmdir(directory);
