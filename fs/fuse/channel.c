@@ -61,6 +61,7 @@ struct channel {
 	int event_fd;
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
+	atomic_bool init_answered; /* its reply is the first; others may come before state says so */
 	atomic_bool splice; /* may be used */
 	atomic_bool big_writes;
 	atomic_uint reading; /* workers in read(2) or about to */
@@ -119,7 +120,8 @@ static ssize_t channel_writev(int fd, struct iovec *vector, int count, void *use
 {
 	struct channel *ch = ((struct daemon *)userdata)->channel;
 
-	if (atomic_load_explicit(&ch->state, memory_order_relaxed) != CHANNEL_STARTING)
+	if (atomic_load_explicit(&ch->state, memory_order_relaxed) != CHANNEL_STARTING ||
+		atomic_exchange(&ch->init_answered, true))
 		return writev(fd, vector, count);
 
 	const struct fuse_out_header *header = vector[0].iov_base;
