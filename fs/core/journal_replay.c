@@ -3,14 +3,18 @@
  * journal_replay.c - the record's decoder, the way from a record to its home, and recovery.
  *
  * Recovery
- *   1. The header's checksum and its positions are looked at: tail <= synced <= commit, all
- *      multiples of RECORD_ALIGN, and no more than the area between tail and commit.
- *   2. The end is chosen: commit; or synced, when a relaxed page cache lost power.
+ *   1. The header's checksum is verified, and the end chosen: commit; or synced, when a relaxed
+ *      page cache lost power.
+ *   2. The positions are looked at: tail <= synced <= end, all multiples of RECORD_ALIGN, and no
+ *      more than the area between tail and the end.
  *   3. Every record of [tail, end) is verified. Until here nothing was written: a damaged log is
  *      refused as it was found.
  *   4. commit is set back to the end, where that is earlier.
- *   5. The records are applied to the durable view, their homes made durable, tail moved to the
- * end.
+ *   5. Relaxed page cache: the records are applied to the working view, and the log goes on as it
+ *      was found: a daemon that died may have left data that only the next sync makes durable.
+ *      Else they are applied to the durable view, which is the same, their homes made durable, and
+ *      tail moved to the end. (A pool that was relaxed when its daemon died, and is not now, has
+ *      everything synced first; its data regions are not open yet, so by sync(2).)
  *   6. synced, boot_id and clean are set for this opening.
  * A crash in 4 to 6 leaves a log from which the same steps lead to the same state.
  *
@@ -24,6 +28,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tx.h"
 
@@ -177,17 +182,19 @@ void journal_apply_durable(struct journal *j, const struct media_operation *op, 
 /* ---- recovery -------------------------------------------------------------------------------- */
 
 static int check_positions(const struct journal *j, const struct media_journal *header,
-	uint64_t synced, struct diag *d)
+	uint64_t synced, bool power_lost, struct diag *d)
 {
 	const char *what = NULL;
+	/* What a power loss left of commit is of no account: it may be older than synced, too. */
+	uint64_t end = power_lost ? synced : header->commit;
 
-	if ((header->tail | synced | header->commit) % RECORD_ALIGN)
+	if ((header->tail | synced | end) % RECORD_ALIGN)
 		what = "a position is not a multiple of 64";
-	else if (header->commit > UINT64_MAX / 2)
+	else if (end > UINT64_MAX / 2)
 		what = "its end is beyond any bound";
-	else if (header->tail > synced || synced > header->commit)
+	else if (header->tail > synced || synced > end)
 		what = "its positions are out of order";
-	else if (header->commit - header->tail > j->config.area_bytes)
+	else if (end - header->tail > j->config.area_bytes)
 		what = "it claims more records than it can hold";
 	if (!what)
 		return 0;
@@ -197,26 +204,37 @@ static int check_positions(const struct journal *j, const struct media_journal *
 		what, header->tail, synced, header->commit);
 }
 
-/* Step 5, and the header's fields for this opening. */
-static int settle(struct journal *j, uint64_t end, uint64_t found_commit, struct diag *d)
+/* Steps 4 to 6. `synced` is SYNCED_ALWAYS where no data can be waiting. */
+static int settle(struct journal *j, uint64_t end, uint64_t commit, uint64_t synced, struct diag *d)
 {
 	struct region *meta = j->config.meta;
 	uint64_t at = j->config.header_offset;
 	const uint32_t clean = 0;
 	int error = 0;
 
-	if (end != found_commit)
+	if (end != commit)
 		error = journal_set_position(j, offsetof(struct media_journal, commit), end);
-	/* No home has a private copy yet, so what the durable view gets the working view shows. */
-	if (!error)
-		error = journal_walk(j, j->tail, end, journal_apply_durable, NULL, d);
-	if (!error)
-		error = journal_retire_locked(j, end);
-	if (!error)
-		error = journal_set_position(j, offsetof(struct media_journal, synced),
-			j->config.defer_durable ? end : SYNCED_ALWAYS);
 	if (error)
 		return error;
+	if (j->private_view) {
+		error = journal_walk(j, j->tail, end, journal_apply_working, NULL, d);
+	} else {
+		if (synced < end)
+			sync();
+		error = journal_walk(j, j->tail, end, journal_apply_durable, NULL, d);
+		if (!error)
+			error = journal_retire_locked(j, end);
+	}
+	if (!error && !j->config.defer_durable)
+		error = journal_set_position(
+			j, offsetof(struct media_journal, synced), SYNCED_ALWAYS);
+	else if (!error && (!j->private_view || synced == SYNCED_ALWAYS))
+		error = journal_set_position(j, offsetof(struct media_journal, synced), end);
+	else if (!error)
+		j->synced = synced;
+	if (error)
+		return error;
+	atomic_store(&j->durable, j->synced);
 	region_store(meta, at + offsetof(struct media_journal, boot_id), j->config.boot_id,
 		sizeof(j->config.boot_id));
 	region_store(meta, at + offsetof(struct media_journal, clean), &clean, sizeof(clean));
@@ -235,15 +253,15 @@ int journal_recover(struct journal *j, struct journal_recovery *recovery, struct
 		header.head.checksum != journal_header_checksum(&header, c->header_offset))
 		return diag_set(d, -EUCLEAN, "the journal's header is damaged; run fsck.leasefs");
 	synced = header.synced == SYNCED_ALWAYS ? header.commit : header.synced;
-	error = check_positions(j, &header, synced, d);
-	if (error)
-		return error;
-
 	bool same_boot = memcmp(header.boot_id, c->boot_id, sizeof(c->boot_id)) == 0;
 	recovery->was_clean = header.clean == 1;
 	recovery->power_lost = header.synced != SYNCED_ALWAYS && !same_boot && !recovery->was_clean;
+	error = check_positions(j, &header, synced, recovery->power_lost, d);
+	if (error)
+		return error;
+
 	end = recovery->power_lost ? synced : header.commit;
-	recovery->bytes_undone = header.commit - end;
+	recovery->bytes_undone = header.commit > end ? header.commit - end : 0;
 	recovery->bytes = end - header.tail;
 	error = journal_walk(j, header.tail, end, NULL, &recovery->records, d);
 	if (error)
@@ -252,9 +270,9 @@ int journal_recover(struct journal *j, struct journal_recovery *recovery, struct
 	j->tail = header.tail;
 	j->commit = end;
 	j->synced = end;
-	atomic_store(&j->durable, end);
+	atomic_store_explicit(&j->durable, end, memory_order_relaxed);
 	if (!c->read_only)
-		return settle(j, end, header.commit, d);
+		return settle(j, end, header.commit, header.synced, d);
 	if (end != header.tail && !region_has_private_view(c->meta))
 		return diag_set(d, -EROFS,
 			"the journal holds %" PRIu64

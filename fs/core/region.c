@@ -437,7 +437,9 @@ int region_flush(struct region *r, uint64_t offset, uint64_t count)
 		pmem_flush(r->durable + offset, count);
 	else if (r->media == REGION_PAGE_CACHE && r->durability == DURABILITY_STRICT)
 		error = sync_pages(r, offset, count);
-	record_flush(r, offset, count);
+	/* Relaxed page cache is made durable by region_sync() alone. */
+	if (r->media != REGION_PAGE_CACHE || r->durability == DURABILITY_STRICT)
+		record_flush(r, offset, count);
 	return region_lost(r) ? -EIO : error;
 }
 

@@ -326,6 +326,34 @@ static void daemon_crash_loses_nothing_that_was_not_synced(void **state)
 		assert_int_equal(value_at(i), i + 100);
 }
 
+static void power_loss_after_a_daemon_crash_goes_back_to_the_last_sync(void **state)
+{
+	assert_int_equal(write_value(1, 11), 0);
+	assert_int_equal(journal_sync(fx.journal), 0);
+	assert_int_equal(write_value(1, 12), 0);
+	assert_int_equal(fixture_crash(&fx), 0);
+	assert_int_equal(value_at(1), 12);
+	assert_true(position(SYNCED) < position(COMMIT));
+	assert_int_equal(journal_durable_position(fx.journal), position(SYNCED));
+	fx.config.boot_id[0]++;
+	assert_int_equal(fixture_crash(&fx), 0);
+	assert_true(fx.recovery.power_lost);
+	assert_int_equal(value_at(1), 11);
+}
+
+static void log_changes_its_durability(void **state)
+{
+	for (int round = 0; round < 6; round++) {
+		assert_int_equal(write_value(1, 10 + (uint64_t)round), 0);
+		fixture_shut(&fx, round % 3 == 0);
+		fx.deferred = !fx.deferred;
+		fx.config.defer_durable = fx.deferred;
+		assert_int_equal(fixture_reopen(&fx), 0);
+		assert_int_equal(value_at(1), 10 + (uint64_t)round);
+		assert_true(fx.deferred == (position(SYNCED) != UINT64_MAX));
+	}
+}
+
 static void damage_behind_the_last_sync_is_undone_by_a_power_loss(void **state)
 {
 	uint64_t at;
@@ -438,6 +466,8 @@ int main(void)
 		CASE_DEFERRED(read_only_replays_without_writing),
 		CASE_DEFERRED(power_loss_goes_back_to_the_last_sync),
 		CASE_DEFERRED(daemon_crash_loses_nothing_that_was_not_synced),
+		CASE_DEFERRED(power_loss_after_a_daemon_crash_goes_back_to_the_last_sync),
+		CASE_DEFERRED(log_changes_its_durability),
 		CASE_DEFERRED(damage_behind_the_last_sync_is_undone_by_a_power_loss),
 		CASE_DEFERRED(checkpoint_publishes_only_what_is_synced),
 		CASE_DEFERRED(failed_data_sync_ends_writing),

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * crash_machine.c - see crash_machine.h.
+ */
+#include "crash_machine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 64u
+#define WORDS (LINE / 8)
+
+/* ---- traces ---------------------------------------------------------------------------------- */
+
+static struct trace_event *add_event(struct trace *t)
+{
+	if (t->count == t->capacity) {
+		t->capacity = t->capacity ? t->capacity * 2 : 1024;
+		t->events = realloc(t->events, t->capacity * sizeof(*t->events));
+		assert(t->events);
+	}
+	memset(&t->events[t->count], 0, sizeof(t->events[0]));
+	return &t->events[t->count++];
+}
+
+static void saw_store(
+	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
+{
+	struct trace *t = context;
+
+	if (r != t->region)
+		return;
+	struct trace_event *e = add_event(t);
+	e->kind = TRACE_STORE;
+	e->offset = offset;
+	e->count = count;
+	e->bytes = calloc(1, count);
+	assert(e->bytes);
+	if (bytes)
+		memcpy(e->bytes, bytes, count);
+}
+
+static void saw_flush(void *context, const struct region *r, uint64_t offset, uint64_t count)
+{
+	struct trace *t = context;
+
+	if (r != t->region)
+		return;
+	struct trace_event *e = add_event(t);
+	e->kind = TRACE_FLUSH;
+	e->offset = offset;
+	e->count = count;
+}
+
+static void saw_fence(void *context, const struct region *r)
+{
+	struct trace *t = context;
+
+	if (r == t->region)
+		add_event(t)->kind = TRACE_FENCE;
+}
+
+static struct region_recorder recorder = {
+	.store = saw_store,
+	.flush = saw_flush,
+	.fence = saw_fence,
+};
+
+void trace_start(struct trace *t, const struct region *region)
+{
+	*t = (struct trace){.region = region};
+	recorder.context = t;
+	region_set_recorder(&recorder);
+}
+
+void trace_stop(struct trace *t)
+{
+	region_set_recorder(NULL);
+	t->region = NULL;
+}
+
+void trace_mark(struct trace *t, uint64_t what, uint64_t value)
+{
+	struct trace_event *e = add_event(t);
+
+	e->kind = TRACE_MARK;
+	e->offset = what;
+	e->count = value;
+}
+
+void trace_free(struct trace *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		free(t->events[i].bytes);
+	free(t->events);
+	*t = (struct trace){0};
+}
+
+/* ---- the machine ----------------------------------------------------------------------------- */
+
+struct line {
+	uint64_t (*versions)[WORDS]; /* since it was durable, the newest last */
+	uint32_t count;
+	uint32_t capacity;
+	uint32_t flushed; /* that many of them become durable at the next fence */
+};
+
+struct machine {
+	uint64_t bytes;
+	uint64_t granule;
+	uint64_t (*durable)[WORDS];
+	struct line *lines;
+	size_t line_count;
+};
+
+struct machine *machine_new(const void *durable, uint64_t bytes, uint64_t granule)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	assert(m && bytes % granule == 0 && granule % LINE == 0);
+	m->bytes = bytes;
+	m->granule = granule;
+	m->line_count = bytes / LINE;
+	m->durable = malloc(bytes);
+	m->lines = calloc(m->line_count, sizeof(*m->lines));
+	assert(m->durable && m->lines);
+	memcpy(m->durable, durable, bytes);
+	return m;
+}
+
+void machine_free(struct machine *m)
+{
+	for (size_t i = 0; i < m->line_count; i++)
+		free(m->lines[i].versions);
+	free(m->lines);
+	free(m->durable);
+	free(m);
+}
+
+static void store(struct machine *m, uint64_t offset, const uint8_t *bytes, uint64_t count)
+{
+	for (uint64_t at = offset, end = offset + count, n; at < end; at += n) {
+		struct line *l = &m->lines[at / LINE];
+
+		n = LINE - at % LINE < end - at ? LINE - at % LINE : end - at;
+		if (l->count == l->capacity) {
+			l->capacity = l->capacity ? l->capacity * 2 : 2;
+			l->versions = realloc(l->versions, l->capacity * sizeof(l->versions[0]));
+			assert(l->versions);
+		}
+		memcpy(l->versions[l->count],
+			l->count ? l->versions[l->count - 1] : m->durable[at / LINE], LINE);
+		memcpy((uint8_t *)l->versions[l->count] + at % LINE, bytes + (at - offset), n);
+		l->count++;
+	}
+}
+
+static void flush(struct machine *m, uint64_t offset, uint64_t count)
+{
+	uint64_t from = offset / m->granule * m->granule;
+	uint64_t to = (offset + count + m->granule - 1) / m->granule * m->granule;
+
+	for (uint64_t at = from; at < to; at += LINE)
+		m->lines[at / LINE].flushed = m->lines[at / LINE].count;
+}
+
+static void fence(struct machine *m)
+{
+	for (size_t i = 0; i < m->line_count; i++) {
+		struct line *l = &m->lines[i];
+
+		if (!l->flushed)
+			continue;
+		memcpy(m->durable[i], l->versions[l->flushed - 1], LINE);
+		l->count -= l->flushed;
+		memmove(l->versions, l->versions + l->flushed, l->count * sizeof(l->versions[0]));
+		l->flushed = 0;
+	}
+}
+
+void machine_step(struct machine *m, const struct trace_event *e)
+{
+	switch (e->kind) {
+	case TRACE_STORE:
+		store(m, e->offset, e->bytes, e->count);
+		break;
+	case TRACE_FLUSH:
+		flush(m, e->offset, e->count);
+		break;
+	case TRACE_FENCE:
+		fence(m);
+		break;
+	case TRACE_MARK:
+		break;
+	}
+}
+
+/* What the line was at time `version`; 0 is what is durable. */
+static const uint64_t *line_at(const struct machine *m, size_t i, uint32_t version)
+{
+	return version ? m->lines[i].versions[version - 1] : m->durable[i];
+}
+
+void machine_crash(const struct machine *m, enum crash_luck luck, unsigned *seed, void *image)
+{
+	uint64_t(*out)[WORDS] = image;
+
+	memcpy(image, m->durable, m->bytes);
+	if (luck == LUCK_NONE)
+		return;
+	for (size_t i = 0; i < m->line_count; i++) {
+		uint32_t count = m->lines[i].count;
+
+		if (count == 0)
+			continue;
+		if (luck == LUCK_ALL) {
+			memcpy(out[i], line_at(m, i, count), LINE);
+			continue;
+		}
+		const uint64_t *a = line_at(m, i, (uint32_t)rand_r(seed) % (count + 1));
+		const uint64_t *b = line_at(m, i, (uint32_t)rand_r(seed) % (count + 1));
+		for (unsigned w = 0; w < WORDS; w++)
+			out[i][w] = luck == LUCK_TORN && rand_r(seed) % 2 ? b[w] : a[w];
+	}
+}
