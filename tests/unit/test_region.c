@@ -423,9 +423,13 @@ static void recorder_sees_what_reaches_the_durable_view(void **state)
 	region_touched(r, 4096, 100);
 	assert_int_equal(region_sync(r, 16, 8), 0);
 	region_apply(r, 32, "abcdefg", 8);
-	assert_string_equal(record.text,
-		"store 8 8;flush 8 8;fence 0 0;store 16 8;zero 24 8;store 4096 100;flush 16 8;"
-		"fence 0 0;store 32 8;");
+	/* Relaxed page cache has nothing that region_flush() could do. */
+	const char *first = region_media(r) == REGION_PAGE_CACHE ? "store 8 8;fence 0 0;"
+								 : "store 8 8;flush 8 8;fence 0 0;";
+	size_t length = strlen(first);
+	assert_memory_equal(record.text, first, length);
+	assert_string_equal(record.text + length,
+		"store 16 8;zero 24 8;store 4096 100;flush 16 8;fence 0 0;store 32 8;");
 	region_close(r);
 
 	struct diag d = {{0}};
