@@ -48,7 +48,7 @@ static int clear_journal(struct core *c, struct diag *d)
 static int rescue(struct core *c, struct verify *v, struct diag *d)
 {
 	bool was_read_only = c->options.read_only;
-	int r = pool_lock(c, d);
+	int r = core_open_pool(c, d);
 
 	if (r == 0)
 		r = core_open_meta(c, d);
