@@ -13,6 +13,9 @@
  * On a filesystem that writes elsewhere (btrfs with copy-on-write, for one) fallocate(2) promises
  * less than it says; data regions belong on one that writes in place.
  *
+ * When the filesystem below has less than a unit left, what was asked for is reserved alone, so
+ * that the last blocks can be used as well. Nothing is remembered of that: it is asked again.
+ *
  * Threads: two that reserve the same unit both call fallocate(2), which changes nothing. The bits
  * are set after the space is there.
  */
@@ -53,19 +56,23 @@ static void mark(struct region *r, uint64_t unit, bool on)
 		atomic_fetch_and_explicit(&r->reserved[unit / BITS], ~bit, memory_order_release);
 }
 
-/* fallocate(2) on whole units, cut at the region's end; interrupted calls are repeated. */
-static int allocate_units(struct region *r, int mode, uint64_t first, uint64_t count)
+/* fallocate(2), repeated when it is interrupted. */
+static int allocate(struct region *r, int mode, uint64_t start, uint64_t end)
 {
-	uint64_t start = first << HUGE_SHIFT, end = (first + count) << HUGE_SHIFT;
-
-	if (end > r->bytes)
-		end = r->bytes;
 	while (fallocate(r->fd, mode, (off_t)start, (off_t)(end - start))) {
 		if (errno == EINTR)
 			continue;
 		return errno == EDQUOT || errno == ENOMEM ? -ENOSPC : -errno;
 	}
 	return 0;
+}
+
+/* Whole units, cut at the region's end. */
+static int allocate_units(struct region *r, int mode, uint64_t first, uint64_t count)
+{
+	uint64_t end = (first + count) << HUGE_SHIFT;
+
+	return allocate(r, mode, first << HUGE_SHIFT, end < r->bytes ? end : r->bytes);
 }
 
 int region_reserve_open(struct region *r)
@@ -154,6 +161,7 @@ int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 
 	uint64_t unit = offset >> HUGE_SHIFT;
 	uint64_t end = (offset + bytes + HUGE_SIZE - 1) >> HUGE_SHIFT;
+	const uint64_t page = BLOCK_SIZE - 1;
 
 	while (unit < end) {
 		if (is_reserved(r, unit)) {
@@ -164,6 +172,13 @@ int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 		while (last < end && !is_reserved(r, last))
 			last++;
 		int error = allocate_units(r, FALLOC_FL_KEEP_SIZE, unit, last - unit);
+		if (error == -ENOSPC) {
+			uint64_t start = unit << HUGE_SHIFT;
+
+			return allocate(r, FALLOC_FL_KEEP_SIZE,
+				start > offset ? start : offset & ~page,
+				(offset + bytes + page) & ~page);
+		}
 		if (error)
 			return error;
 		for (; unit < last; unit++)

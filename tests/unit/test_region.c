@@ -303,6 +303,13 @@ static void full_backing_is_enospc_and_never_sigbus(void **state)
 	assert_int_equal(region_reserve(r, 0, 4 * MIB), 0);
 	assert_true(region_backing_free(r) <= 2 * MIB);
 	assert_int_equal(region_reserve(r, 32 * MIB, 4 * MIB), -ENOSPC);
+	/* Less than a unit is left: the last blocks can be had, one by one. */
+	int filler = openat(fd, "filler", O_RDWR | O_CREAT, 0600);
+	assert_int_equal(fallocate(filler, 0, 0, MIB), 0);
+	assert_int_equal(region_reserve(r, 4 * MIB + 5000, 10), 0);
+	assert_int_equal(allocated(r), 4 * MIB + 4096);
+	close(filler);
+	unlinkat(fd, "filler", 0);
 	assert_int_equal(region_reserve(r, 4 * MIB, 2 * MIB), 0);
 	assert_int_equal(region_backing_free(r), 0);
 	assert_int_equal(region_reserve(r, 8 * MIB, 1), -ENOSPC);
