@@ -56,14 +56,13 @@ static int change_size(struct core *c, struct inode *ip, const struct media_inod
 	return extent_tx_commit(c, tx);
 }
 
-int core_truncate(struct core *c, struct inode *ip, uint64_t size, const struct core_cred *cred)
+static int truncate_once(
+	struct core *c, struct inode *ip, uint64_t size, const struct core_cred *cred)
 {
 	const struct media_inode *view;
 	bool shrinks;
 	int error;
 
-	if (size > FILE_BYTES_MAX)
-		return -EFBIG;
 	error = file_lock(c, ip, &view);
 	if (error)
 		return error;
@@ -77,6 +76,19 @@ int core_truncate(struct core *c, struct inode *ip, uint64_t size, const struct 
 		(void)file_zero(c, ip, view, size, block_up(size));
 	}
 	inode_unlock(ip);
+	return error;
+}
+
+int core_truncate(struct core *c, struct inode *ip, uint64_t size, const struct core_cred *cred)
+{
+	bool asked = false;
+	int error;
+
+	if (size > FILE_BYTES_MAX)
+		return -EFBIG;
+	do {
+		error = truncate_once(c, ip, size, cred);
+	} while (error == -ENOSPC && core_reclaim(c, &asked));
 	return error;
 }
 

@@ -280,6 +280,12 @@ static int recover_one(struct core *c, uint64_t ino, uint64_t *finished)
 	return error;
 }
 
+/* What is damaged, or finds no room in the heap, is left for another time; the rest goes on. */
+static bool is_fatal(int error)
+{
+	return error && error != -EUCLEAN && error != -ENOSPC;
+}
+
 static int recover_group(struct core *c, uint32_t group, uint64_t *finished)
 {
 	uint64_t words[INODES_PER_GROUP / 64];
@@ -303,7 +309,7 @@ static int recover_group(struct core *c, uint32_t group, uint64_t *finished)
 
 			words[w] &= words[w] - 1;
 			error = recover_one(c, (uint64_t)group * INODES_PER_GROUP + bit, finished);
-			if (error && error != -EUCLEAN)
+			if (is_fatal(error))
 				return error;
 		}
 	}
@@ -318,7 +324,7 @@ int inode_recover_all(struct core *c, uint64_t *finished)
 	for (uint32_t group = 0; group < groups; group++) {
 		int error = recover_group(c, group, finished);
 
-		if (error && error != -EUCLEAN)
+		if (is_fatal(error))
 			return error;
 	}
 	return 0;
