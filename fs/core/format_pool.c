@@ -92,6 +92,28 @@ static int list(int dir_fd, DIR **out)
 	return 0;
 }
 
+/* Says which pool it is, if one can still be recognised. */
+static int refuse_existing(struct making *m)
+{
+	const struct region_options options = {
+		.dir_fd = m->c->dir_fd, .path = "meta", .flags = REGION_READ_ONLY};
+	struct media_super super;
+	struct region *meta;
+	int error = region_open(&options, &meta, NULL);
+
+	if (!error) {
+		error = super_read(meta, &super, NULL);
+		region_close(meta);
+	}
+	if (error)
+		return diag_set(m->d, -EEXIST,
+			"%s holds what is left of a pool, or one that is damaged: -f destroys it",
+			m->format->pool);
+	return diag_set(m->d, -EEXIST,
+		"%s holds a leasefs pool%s%s of %" PRIu64 " MiB: -f destroys it", m->format->pool,
+		super.label[0] ? " labelled " : "", super.label, super.pool_bytes >> 20);
+}
+
 static int check_entry(struct making *m, const char *name)
 {
 	struct stat st;
@@ -112,11 +134,7 @@ static int check_entry(struct making *m, const char *name)
 	if (!S_ISREG(st.st_mode))
 		return diag_set(m->d, -ENOTEMPTY, "%s in %s is not a regular file: remove it", name,
 			m->format->pool);
-	if (!m->format->force)
-		return diag_set(m->d, -EEXIST,
-			"%s holds a pool, or what is left of one (%s): -f destroys it",
-			m->format->pool, name);
-	return 0;
+	return m->format->force ? 0 : refuse_existing(m);
 }
 
 static int check_directory(struct making *m)

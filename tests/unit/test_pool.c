@@ -23,6 +23,7 @@
 #include "core.h"
 #include "pool.h"
 #include "scratch.h"
+#include "verify.h"
 
 #define MIB (1ull << 20)
 
@@ -729,6 +730,56 @@ static void region_for_each_owner_with_one_budget(void **state)
 	expect_open(true, 0, NULL);
 }
 
+static void report_finding(void *context, const struct verify_finding *finding)
+{
+	print_message("%s\n", finding->text);
+}
+
+/* A crash at any store while a region with its many groups is made: the next attempt succeeds, and
+ * nothing is lost on the way. */
+static void region_half_made_is_made_again(void **state)
+{
+	const struct verify_options verify = {.found = report_finding};
+	struct core_format f = format_of(12ull << 30); /* 98 groups: several transactions */
+	unsigned died = 0;
+
+	f.domains = DOMAINS_UID;
+	for (unsigned n = 0;; n += 1 + n / 6) {
+		struct verify_report report = {0};
+		struct data_region *r;
+		struct core *c;
+		int status;
+
+		expect_format(&f, 0, NULL);
+		f.force = true;
+		pid_t child = fork();
+		if (child == 0) {
+			const struct region_recorder recorder = {&n, die_at_store, NULL, NULL};
+
+			c = open_pool(false);
+			region_set_recorder(&recorder);
+			_exit(tables_region_for(c, 1000, &r) ? 1 : 0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		assert_true(WEXITSTATUS(status) == 42 || WEXITSTATUS(status) == 0);
+
+		c = open_pool(false);
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(verify_core(c, &verify, &report), 0);
+			assert_int_equal(report.found, 0);
+			assert_int_equal(tables_region_for(c, 1000, &r), 0);
+			assert_int_equal(r->number, 0);
+			assert_int_equal(space_groups(r->space), 98);
+		}
+		assert_int_equal(core_close(c), 0);
+		if (WEXITSTATUS(status) == 0)
+			break;
+		died++;
+	}
+	assert_true(died > 10);
+}
+
 static void inode_groups_grow_until_the_heap_is_full(void **state)
 {
 	struct core_format f = format_of(16 * MIB);
@@ -1067,6 +1118,7 @@ int main(void)
 		MEMORY(nonsense_in_superblocks_is_refused),
 		MEMORY(truncated_files_are_told),
 		MEMORY(region_for_each_owner_with_one_budget),
+		MEMORY(region_half_made_is_made_again),
 		MEMORY(inode_groups_grow_until_the_heap_is_full),
 		MEMORY(nonsense_in_tables_is_refused),
 		MEMORY(flipped_bits_never_end_the_opener),
