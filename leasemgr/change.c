@@ -107,7 +107,7 @@ void change_free(struct lm_change *c)
 static void leave(struct lm_change *c)
 {
 	range_tree_remove(&c->inode->changes, &c->node);
-	inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
+	leased_inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
 }
 
 static void count_parked(struct lm_change *c, int n)
@@ -180,7 +180,7 @@ static void become_passive(struct lm_change *c)
 	timer_clear(c->lm, &c->timer);
 	let_go(c);
 	/* Grants that it stood in the way of may be asked for again. */
-	inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
+	leased_inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
 }
 
 /*
@@ -440,6 +440,15 @@ static const struct lease *hopeless(struct lm_change *c)
 	return culprit;
 }
 
+bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r)
+{
+	struct lm_change c = {.node = {.start = r->start, .end = r->end}, .pid = r->pid,
+		.kind = (uint8_t)r->kind, .inode = leased_inode_find(lm, r->ino)};
+	struct lease_cursor at;
+
+	return !c.inode || !first_conflict(&c, &at);
+}
+
 int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
 	uint64_t now_ns, struct lm_change **out)
 {
@@ -457,7 +466,7 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 		.state = CHANGE_PARKED, .policy = *r->policy, .began_ns = now_ns};
 	result = timer_reserve(lm);
 	if (!result) {
-		result = inode_get(lm, r->ino, &c->inode);
+		result = leased_inode_get(lm, r->ino, &c->inode);
 		if (result)
 			timer_unreserve(lm);
 	}

@@ -50,7 +50,7 @@ static void check_lease(const struct lm_session *s, uint32_t slot, const struct 
 	const struct hold_link *link;
 
 	assert(l->session == s && l->slot == slot && (l->node.id & SLOT_MASK) == slot); /* L1 */
-	assert(inode_find(s->lm, l->inode->ino) == l->inode && l->inode->used);
+	assert(leased_inode_find(s->lm, l->inode->ino) == l->inode && l->inode->used);
 	assert(l->tree == TREE_NONE || in_tree(&l->inode->leases[l->tree], &l->node));
 	assert(!l->making || l->in_use);
 	assert(!s->closed || l->tree >= TREE_GHOSTS || l->in_use);
@@ -171,6 +171,7 @@ void lm_check(const struct lm *lm)
 			range_tree_check(&in->pins);
 			range_tree_check(&in->changes);
 			assert(trees <= in->count && in->used == (in->count > 0));
+			assert(in->writers <= trees);
 			assert(in->count || in->changes.root);
 			for (; c; c = change_next(in, c, 0, UINT64_MAX))
 				check_change(lm, c, &t);

@@ -161,7 +161,7 @@ bool lm_event_next(struct lm_session *s, struct lm_event *out)
 void lm_layout_changed(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end,
 	const struct lm_session *by)
 {
-	struct inode_leases *in = inode_find(lm, ino);
+	struct inode_leases *in = leased_inode_find(lm, ino);
 	struct lease_cursor at;
 	struct lease *l;
 

@@ -136,16 +136,19 @@ static void lease_init(struct lease *l, struct lm_session *s, struct inode_lease
 	s->lease_count++;
 	if (in->count++ == 0 && !in->used) {
 		in->used = true;
-		lm->ops->inode_used(lm->config.context, in->ino);
+		in->owner = lm->ops->inode_used(lm->config.context, in->ino);
 	}
 }
 
 static void count_lease(struct lm *lm, const struct lease *l, int n)
 {
-	if (l->tree < TREE_GHOSTS)
+	if (l->tree < TREE_GHOSTS) {
 		lm->status.leases += (uint64_t)n;
-	else
+		if (l->mode == LM_WRITE)
+			l->inode->writers += (uint64_t)n;
+	} else {
 		lm->status.ghosts += (uint64_t)n;
+	}
 }
 
 void lease_end(struct lease *l)
@@ -158,7 +161,7 @@ void lease_end(struct lease *l)
 	count_lease(lm, l, -1);
 	lease_displace(l);
 	holds_drop(l);
-	inode_dirty(lm, l->inode, l->node.start, l->node.end);
+	leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
 	l->inode->count--;
 	s->lease_count--;
 	handles_put(&s->leases, l->slot);
@@ -237,7 +240,7 @@ static struct lease *cut(struct lease *l, uint64_t start, uint64_t end, struct l
 		l->node.start = end;
 	assert(l->node.start < l->node.end);
 	lease_place(l, tree);
-	inode_dirty(l->session->lm, l->inode, start, end);
+	leased_inode_dirty(l->session->lm, l->inode, start, end);
 	if (rest) {
 		lease_place(rest, tree);
 		count_lease(l->session->lm, rest, 1);
@@ -271,7 +274,7 @@ void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, boo
 		if (!l->recalled)
 			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
 		l->recalled = false;
-		inode_dirty(lm, l->inode, l->node.start, l->node.end);
+		leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
 	} else {
 		ghost = take_spare(s);
 		rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
@@ -326,7 +329,7 @@ int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t no
 	error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
 	if (error)
 		return error;
-	error = inode_get(lm, r->ino, &in);
+	error = leased_inode_get(lm, r->ino, &in);
 	if (error)
 		return error;
 	if (grant_is_blocked(s, in, r)) {
@@ -336,7 +339,7 @@ int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t no
 	}
 	l = malloc(sizeof(*l));
 	if (!l) {
-		inode_drop(lm, in);
+		leased_inode_drop(lm, in);
 		return -ENOMEM;
 	}
 	lease_init(l, s, in, r->start, r->end, r->mode, now_ns);
@@ -359,7 +362,7 @@ void lm_grant_done(struct lm_session *s, uint64_t lease, bool ok, uint64_t now_n
 	l->in_use--;
 	l->making = false;
 	source_release(s, &l->source);
-	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	if (!ok)
 		lease_end(l);
 	session_use_ended(s, now_ns);
@@ -410,13 +413,15 @@ int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_
 		return -ENOENT;
 	if (l->in_use || lease_pinned(l, l->node.start, l->node.end))
 		return -EBUSY;
+	count_lease(s->lm, l, -1);
 	l->mode = LM_READ;
+	count_lease(s->lm, l, 1);
 	if (share && l->tree == TREE_EXCLUSIVE) {
 		lease_displace(l);
 		lease_place(l, TREE_SHARED);
 		if (l->recalled)
 			lease_review_recall(l);
-		inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+		leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	}
 	settle(s->lm, now_ns);
 	return 0;
@@ -442,7 +447,7 @@ void lm_commit_end(struct lm_session *s, uint64_t lease, uint64_t now_ns)
 
 	assert(l && l->in_use > 0);
 	l->in_use--;
-	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	session_use_ended(s, now_ns);
 }
 

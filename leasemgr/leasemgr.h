@@ -139,9 +139,10 @@ struct lm_ops {
 	/* The blocks must not be reused, until released. */
 	void (*hold)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
 	void (*release)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
-	/* The inode has leases or ghosts now / no more: a count of one on it. */
-	void (*inode_used)(void *context, uint64_t ino);
-	void (*inode_idle)(void *context, uint64_t ino);
+	/* The inode has leases or ghosts now (only lm_grant() makes it so) / no more: what the first
+	 * returns, the second gets. The owner keeps the inode meanwhile. */
+	void *(*inode_used)(void *context, uint64_t ino);
+	void (*inode_idle)(void *context, void *inode_owner);
 	void (*session_gone)(void *context, void *owner); /* the session's memory goes now */
 };
 
@@ -238,7 +239,8 @@ struct lm_lease_info {
 	uint32_t flags;
 	uint32_t range_pins;
 };
-int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out); /* -ENOENT */
+/* Without asking for the slot's pin. -ENOENT. */
+int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out);
 
 /* ---- pins ------------------------------------------------------------------------------------ */
 
@@ -269,8 +271,9 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 void lm_change_end(struct lm_change *c, uint64_t now_ns); /* an ACTIVE one */
 /* 0: it was parked, and is no more: no verdict comes. -EALREADY: it was decided. */
 int lm_change_interrupt(struct lm_change *c, uint64_t now_ns);
-/* Is anything leased there? Then the owner finds out the asker's process first. */
-bool lm_has_leases(const struct lm *lm, uint64_t ino);
+/* Would lm_change_begin() say 0 because no lease is in the way at all? */
+bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r);
+bool lm_is_write_leased(const struct lm *lm, uint64_t ino);
 
 /* Blocks of [start, end) are about to be freed; whatever a mapping may still touch is held. */
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,

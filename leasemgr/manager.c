@@ -46,7 +46,7 @@ static void grow_buckets(struct lm *lm)
 	free(old);
 }
 
-struct inode_leases *inode_find(const struct lm *lm, uint64_t ino)
+struct inode_leases *leased_inode_find(const struct lm *lm, uint64_t ino)
 {
 	struct inode_leases *in;
 
@@ -56,9 +56,9 @@ struct inode_leases *inode_find(const struct lm *lm, uint64_t ino)
 	return NULL;
 }
 
-int inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out)
+int leased_inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out)
 {
-	struct inode_leases *in = inode_find(lm, ino);
+	struct inode_leases *in = leased_inode_find(lm, ino);
 
 	if (!in) {
 		grow_buckets(lm);
@@ -78,11 +78,11 @@ static bool is_dirty(const struct inode_leases *in)
 	return in->dirty_start < in->dirty_end;
 }
 
-void inode_drop(struct lm *lm, struct inode_leases *in)
+void leased_inode_drop(struct lm *lm, struct inode_leases *in)
 {
 	if (in->used && in->count == 0) {
 		in->used = false;
-		lm->ops->inode_idle(lm->config.context, in->ino);
+		lm->ops->inode_idle(lm->config.context, in->owner);
 	}
 	if (is_dirty(in) || in->count || in->changes.root)
 		return;
@@ -92,7 +92,7 @@ void inode_drop(struct lm *lm, struct inode_leases *in)
 	free(in);
 }
 
-void inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
+void leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
 {
 	assert(start < end);
 	if (!is_dirty(in)) {
@@ -123,7 +123,7 @@ void settle(struct lm *lm, uint64_t now_ns)
 			after_id = n->id;
 			change_decide(container_of(n, struct lm_change, node), now_ns);
 		}
-		inode_drop(lm, in);
+		leased_inode_drop(lm, in);
 	}
 	if (lm->config.check)
 		lm_check(lm);
@@ -314,11 +314,11 @@ void lm_destroy(struct lm *lm)
 	free(lm);
 }
 
-bool lm_has_leases(const struct lm *lm, uint64_t ino)
+bool lm_is_write_leased(const struct lm *lm, uint64_t ino)
 {
-	const struct inode_leases *in = inode_find(lm, ino);
+	const struct inode_leases *in = leased_inode_find(lm, ino);
 
-	return in && in->count > 0;
+	return in && in->writers > 0;
 }
 
 void lm_get_status(const struct lm *lm, struct lm_status *out)

@@ -137,7 +137,9 @@ struct inode_leases {
 	struct range_tree changes;
 	uint64_t dirty_start, dirty_end; /* where changes are to be looked at again */
 	uint64_t count;                  /* leases and ghosts, in a tree or not */
+	uint64_t writers;                /* write leases, no ghosts */
 	bool used;                       /* the owner was told so */
+	void *owner;
 };
 
 struct lm_session {
@@ -179,10 +181,10 @@ struct lm {
 };
 
 /* manager.c */
-int inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out); /* made if need be */
-struct inode_leases *inode_find(const struct lm *lm, uint64_t ino);
-void inode_drop(struct lm *lm, struct inode_leases *in); /* frees it if nothing is left in it */
-void inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
+int leased_inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out); /* made if need be */
+struct inode_leases *leased_inode_find(const struct lm *lm, uint64_t ino);
+void leased_inode_drop(struct lm *lm, struct inode_leases *in); /* frees it if nothing is left in it */
+void leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
 void settle(struct lm *lm, uint64_t now_ns); /* at the end of every call that changes something */
 int timer_reserve(struct lm *lm);            /* room for one more owner of a timer */
 void timer_unreserve(struct lm *lm);

@@ -98,7 +98,7 @@ int lm_unpin(struct lm_session *s, uint64_t pin, uint64_t now_ns)
 
 	if (!p || p->node.id != pin)
 		return -ENOENT;
-	inode_dirty(s->lm, p->lease->inode, p->node.start, p->node.end);
+	leased_inode_dirty(s->lm, p->lease->inode, p->node.start, p->node.end);
 	pin_end(p);
 	settle(s->lm, now_ns);
 	return 0;
@@ -110,7 +110,7 @@ int lm_unpinned(struct lm_session *s, uint64_t lease, uint64_t now_ns)
 
 	if (!l)
 		return -ENOENT;
-	inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+	leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	settle(s->lm, now_ns);
 	return 0;
 }

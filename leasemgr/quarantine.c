@@ -110,7 +110,7 @@ static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint6
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset)
 {
-	struct inode_leases *in = inode_find(lm, ino);
+	struct inode_leases *in = leased_inode_find(lm, ino);
 	struct range_node *next[LEASE_TREES];
 	struct freeing f = {.lm = lm, .base = region_offset - start, .region = region};
 	struct lm_change *c;

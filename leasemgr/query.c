@@ -16,7 +16,7 @@ static uint64_t recall_deadline(const struct lease *l)
 	return deadline;
 }
 
-static void describe(const struct lease *l, struct lm_lease_info *out)
+static void describe(const struct lease *l, bool slots_too, struct lm_lease_info *out)
 {
 	const struct lm_session *s = l->session;
 
@@ -28,7 +28,7 @@ static void describe(const struct lease *l, struct lm_lease_info *out)
 	out->flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
 		(l->recalled ? LM_LEASE_RECALLED : 0) |
 		(l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0) |
-		(l->range_pins || lease_slot_pinned(l) ? LM_LEASE_PINNED : 0) |
+		(l->range_pins || (slots_too && lease_slot_pinned(l)) ? LM_LEASE_PINNED : 0) |
 		(l->making ? LM_LEASE_MAKING : 0) | (s->closed ? LM_LEASE_ORPHANED : 0);
 }
 
@@ -38,7 +38,7 @@ int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *ou
 
 	if (!l)
 		return -ENOENT;
-	describe(l, out);
+	describe(l, false, out);
 	return 0;
 }
 
@@ -65,7 +65,7 @@ bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
 			const struct lease *l = best->leases.items[*slot];
 
 			if (l) {
-				describe(l, out);
+				describe(l, true, out);
 				(*slot)++;
 				return true;
 			}

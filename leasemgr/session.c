@@ -134,7 +134,7 @@ static void review_all(struct lm_session *s)
 		if (!l || l->tree >= TREE_GHOSTS)
 			continue;
 		lease_review_recall(l);
-		inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
+		leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	}
 }
 

@@ -29,7 +29,7 @@ static void end(struct lm_change *c)
 		struct lease *l;
 
 		range_tree_remove(&in->changes, &c->node);
-		inode_dirty(lm, in, c->node.start, c->node.end);
+		leased_inode_dirty(lm, in, c->node.start, c->node.end);
 		for (l = lease_first(&at, in, c->node.start, c->node.end, false); l;
 			l = lease_next(&at))
 			if (l->recalled)
@@ -57,7 +57,7 @@ static struct lm_policy policy_of(const struct lm_policy *p)
 int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns)
 {
 	struct lm *lm = s->lm;
-	struct inode_leases *in = inode_find(lm, r->ino);
+	struct inode_leases *in = leased_inode_find(lm, r->ino);
 	struct lm_change *c;
 
 	LIST_FOREACH(c, &s->wants, wants)

@@ -83,11 +83,12 @@ static void release(void *context, uint32_t region, uint64_t offset, uint64_t le
 {
 	((struct world *)context)->released += length;
 }
-static void inode_used(void *context, uint64_t ino)
+static void *inode_used(void *context, uint64_t ino)
 {
 	((struct world *)context)->inodes++;
+	return NULL;
 }
-static void inode_idle(void *context, uint64_t ino)
+static void inode_idle(void *context, void *inode_owner)
 {
 	((struct world *)context)->inodes--;
 }
@@ -414,6 +415,10 @@ static void no_pin_under_a_recall(void **state)
 	assert_int_equal(lm_pin(w->a.session, g.lease, 0, K, 0, &pin), -EAGAIN);
 	assert_int_equal(lm_change_interrupt(op.change, w->now), 0);
 	assert_int_equal(lm_pin(w->a.session, g.lease, 0, K, 0, &pin), 0);
+	assert_true(lm_is_write_leased(w->lm, 7));
+	assert_int_equal(lm_unpin(w->a.session, pin, w->now), 0);
+	assert_int_equal(lm_downgrade(w->a.session, g.lease, true, w->now), 0);
+	assert_false(lm_is_write_leased(w->lm, 7));
 }
 
 static void interrupt_cancels_the_recall_unless_another_needs_it(void **state)
