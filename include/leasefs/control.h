@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * control.h - the binary interface between a leasefs mount and programs that lease from it.
+ *
+ * Changelog
+ *  1  first version
+ *
+ * A program opens the control file, `.leasefs/control` in the mount's root, and says
+ * LEASEFS_IOC_HELLO: that open file description is then a *session*. fork(2) and SCM_RIGHTS share
+ * it; the last close ends it. Leases are asked for on the file's own descriptor, with the session's
+ * cookie: so the kernel has checked who may open the file, and the open mode is the permission.
+ * Everything else is asked on the control file, because the kernel holds the inode lock of a file
+ * whose truncate waits: nothing that a holder does to give way touches the leased file.
+ *
+ * Rules for all structures: fixed size, no pointers, little to learn: fields that are not described
+ * as "out" are inputs; `reserved` and unknown flags must be zero (EINVAL); outputs are written on
+ * success only. Ranges are bytes, offset and length; a length of 0 is "all" where it says so.
+ * Errors of every call: EINVAL (as above, or a range past 2^63), ENOTTY (unknown to this daemon, or
+ * on the wrong file), EBADF (no HELLO yet), ENOMEM.
+ *
+ * Events are read(2) from the control file: whole struct leasefs_event records, as many as fit and
+ * are there; poll(2) and O_NONBLOCK (EAGAIN) work. An event may be about a lease whose grant has
+ * not returned yet. Events are never lost: a recall that nobody has read stays until it is over.
+ *
+ * Pins of a whole lease are counted in memory that client and daemon share: see struct
+ * leasefs_pin_line.
+ */
+#ifndef LEASEFS_CONTROL_H
+#define LEASEFS_CONTROL_H
+
+#include <linux/ioctl.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define LEASEFS_STATIC_ASSERT(what, why) static_assert(what, why)
+#else
+#define LEASEFS_STATIC_ASSERT(what, why) _Static_assert(what, why)
+#endif
+
+#define LEASEFS_ABI 1u
+#define LEASEFS_CONTROL_PATH ".leasefs/control" /* below the mount point */
+
+/* Features: a client names those it would use, the daemon answers with those of them it has. */
+#define LEASEFS_FEATURE_SLOT_PINS (1ull << 0)  /* pins_path can be mapped */
+#define LEASEFS_FEATURE_RANGE_PINS (1ull << 1) /* LEASEFS_IOC_PIN */
+#define LEASEFS_FEATURE_EXCLUSIVE (1ull << 2)  /* LEASEFS_GRANT_EXCLUSIVE */
+
+/* ---- session --------------------------------------------------------------------------------- */
+
+/*
+ * Makes the session, or shows it again. The caller's process becomes accountable for it: it is the
+ * one that policies signal, and whose end ends what the session left behind.
+ * EMFILE, ENFILE: too many sessions; ESRCH: the caller's process is not visible to the daemon.
+ */
+struct leasefs_hello {
+	uint32_t abi;          /* LEASEFS_ABI; out: the lower of both */
+	uint32_t flags;        /* 0 */
+	uint64_t features;     /* wanted; out: agreed */
+	uint64_t reserved[4];
+	uint64_t session;      /* out: its number, as messages name it */
+	uint64_t cookie[2];    /* out: for LEASEFS_IOC_GRANT. Whoever has it may lease for this session */
+	uint64_t boot[2];      /* out: other values mean another daemon: leases are void */
+	uint32_t pid;          /* out: the accountable process */
+	uint32_t pin_line_bytes; /* out: sizeof(struct leasefs_pin_line) */
+	uint64_t pin_file_bytes; /* out: how much of the file may be mapped now */
+	char pin_file[3072];   /* out: path of the pin lines; "" without LEASEFS_FEATURE_SLOT_PINS */
+};
+
+/* The calling process becomes accountable, after the session was passed on. */
+struct leasefs_process {
+	uint32_t flags; /* 0 */
+	uint32_t pid;   /* out */
+	uint64_t reserved[2];
+};
+
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+#define LEASEFS_MODE_READ 1u
+#define LEASEFS_MODE_WRITE 2u
+
+#define LEASEFS_EXTENT_WRITTEN 0u
+#define LEASEFS_EXTENT_UNWRITTEN 1u
+#define LEASEFS_EXTENT_HOLE 2u /* the region fields are 0 */
+
+struct leasefs_extent {
+	uint64_t offset; /* in the file */
+	uint64_t length;
+	uint64_t region_offset;
+	uint32_t region;
+	uint32_t state; /* LEASEFS_EXTENT_* */
+};
+
+#define LEASEFS_GRANT_EXCLUSIVE 1u
+#define LEASEFS_NO_SLOT 0xffffffffu
+#define LEASEFS_GRANT_EXTENTS 8u
+
+/*
+ * On the descriptor of the file itself. The range is rounded outward to blocks (or the region's
+ * alignment). A write lease has no holes: they are allocated, past the end of file too.
+ * EAGAIN: in the way of a recall or of an exclusive lease; the event `available` comes.
+ * EACCES: the caller may not open the region. EBADF: the descriptor is not open for that mode.
+ * EPERM: no such session. ENOLCK: too many leases. ENOBUFS: too many unanswered requests.
+ * ENOSPC, EFBIG: for the holes. ESHUTDOWN: the mount drains. EOPNOTSUPP: not a regular file.
+ */
+struct leasefs_grant {
+	uint64_t cookie[2];
+	uint64_t offset; /* out: rounded */
+	uint64_t length; /* 0: to the end of file; out: rounded */
+	uint32_t mode;   /* LEASEFS_MODE_* */
+	uint32_t flags;  /* LEASEFS_GRANT_* */
+	uint64_t reserved[2];
+	uint64_t lease; /* out */
+	uint64_t pin_file_bytes; /* out: map again if it has grown */
+	uint64_t next;  /* out: the offset where LEASEFS_IOC_LAYOUT goes on; the range's end: complete */
+	uint32_t slot;  /* out: pin line, or LEASEFS_NO_SLOT */
+	uint32_t count; /* out: extents */
+	struct leasefs_extent extents[LEASEFS_GRANT_EXTENTS]; /* out: in order, without gaps */
+};
+
+/* ENOENT: no such lease. ESTALE: revoked. */
+#define LEASEFS_LAYOUT_EXTENTS 120u
+struct leasefs_layout {
+	uint64_t lease;
+	uint64_t offset; /* begin here: the lease's start, or `next` of the last page */
+	uint64_t reserved[2];
+	uint64_t next;  /* out */
+	uint32_t count; /* out */
+	uint32_t pad;   /* out: 0 */
+	struct leasefs_extent extents[LEASEFS_LAYOUT_EXTENTS]; /* out */
+};
+
+#define LEASEFS_MEDIA_PMEM 0u
+#define LEASEFS_MEDIA_VOLATILE 1u
+#define LEASEFS_MEDIA_PAGE_CACHE 2u
+#define LEASEFS_REGION_LONG_TERM_PINS 1u /* the kernel allows them: RDMA, registered buffers */
+
+/* Where to map a region from. ENOENT. */
+struct leasefs_region {
+	uint32_t region;
+	uint32_t flags; /* out: LEASEFS_REGION_* */
+	uint64_t reserved[2];
+	uint64_t bytes;     /* out */
+	uint64_t alignment; /* out: of mappings */
+	uint32_t media;     /* out: LEASEFS_MEDIA_* */
+	uint32_t owner_uid; /* out */
+	char path[3072];    /* out: open(2) it; the kernel decides who may */
+};
+
+/*
+ * Gives a range back: unmap it first. Returning the middle leaves two leases; the front keeps id
+ * and slot. ENOENT: not a lease of this session (any more). EBUSY: pinned, or another call on that
+ * lease is under way. EINVAL: not inside the lease. ENOLCK.
+ */
+struct leasefs_return {
+	uint64_t lease;
+	uint64_t offset;
+	uint64_t length; /* 0, with offset 0: the whole lease */
+	uint64_t reserved[2];
+	uint64_t rest;      /* out: the lease behind the range, or 0 */
+	uint32_t rest_slot; /* out */
+	uint32_t pad;       /* out: 0 */
+};
+
+/* To a read lease. ENOENT, EBUSY: pinned. */
+#define LEASEFS_DOWNGRADE_SHARE 1u /* not exclusive any more */
+struct leasefs_downgrade {
+	uint64_t lease;
+	uint32_t flags;
+	uint32_t pad; /* 0 */
+	uint64_t reserved[2];
+};
+
+/*
+ * After direct stores: grows the file to `size` if that is more, sets its times, persists the range
+ * as the media needs, and lets others' ordinary reads see it. ENOENT, EBADF: a read lease, EINVAL:
+ * not inside the lease, or size past its end; EIO, ENOSPC, EFBIG.
+ */
+struct leasefs_commit {
+	uint64_t lease;
+	uint64_t offset;
+	uint64_t length; /* 0, with offset 0: the whole lease */
+	uint64_t size;   /* 0: leave it */
+	uint64_t reserved[2];
+};
+
+/* There is no mapping of that revoked range any more. ENOENT; EBUSY: still pinned. */
+struct leasefs_ack {
+	uint64_t lease;
+	uint64_t reserved[2];
+};
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+/*
+ * One a lease, at slot * sizeof. To pin: add one to `pins`, then read `recall`; if it is not zero,
+ * take the one away again: the pin has failed. To unpin: take one away; if that makes zero and
+ * `recall` is not zero, say LEASEFS_IOC_UNPINNED. Both atomic and sequentially consistent. The
+ * daemon alone writes `recall`, and takes anything but 0 in `pins` for pinned, an unreadable line
+ * too.
+ */
+struct leasefs_pin_line {
+	uint32_t pins;
+	uint32_t recall;
+	uint32_t reserved[14];
+};
+
+#define LEASEFS_PIN_UNBREAKABLE 1u /* an operation that would free it fails at once */
+
+/* A counted pin of a range. ENOENT, EINVAL: not inside the lease; EAGAIN: recalled; ENOLCK. */
+struct leasefs_pin {
+	uint64_t lease;
+	uint64_t offset;
+	uint64_t length; /* 0, with offset 0: the whole lease */
+	uint32_t flags;
+	uint32_t pad; /* 0 */
+	uint64_t reserved[2];
+	uint64_t pin; /* out */
+};
+struct leasefs_unpin {
+	uint64_t pin;
+	uint64_t reserved[2];
+};
+struct leasefs_unpinned {
+	uint64_t lease;
+	uint64_t reserved[2];
+};
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+#define LEASEFS_EVENT_RECALL 1u           /* return the range of the lease until the deadline */
+#define LEASEFS_EVENT_RECALL_CANCELLED 2u /* the lease is whole */
+#define LEASEFS_EVENT_LAYOUT_CHANGED 3u   /* holes were filled: fetch the layout again */
+#define LEASEFS_EVENT_REVOKED 4u          /* unmap the range, then LEASEFS_IOC_ACK this id */
+#define LEASEFS_EVENT_AVAILABLE 5u        /* ask again for the range; there is no lease in it */
+#define LEASEFS_EVENT_DRAIN 6u            /* no more leases here: give back what there is */
+
+#define LEASEFS_RECALL_ADVISORY 1u /* nobody waits: an unbreakable pin has failed the operation */
+#define LEASEFS_REVOKED_OWN 2u     /* by the session's own process */
+
+struct leasefs_event {
+	uint32_t kind;
+	uint32_t flags;
+	uint64_t lease;
+	uint64_t origin; /* revoked: the lease that this was a part of, or `lease` itself */
+	uint64_t rest;   /* revoked: what is left of it behind the range, or 0 */
+	uint64_t inode;  /* st_ino */
+	uint64_t offset;
+	uint64_t length;
+	uint64_t deadline_ns; /* recall: CLOCK_MONOTONIC; 0: none */
+	uint32_t pid;         /* recall: who asks */
+	uint32_t mode;        /* of the lease */
+	uint64_t reserved[2];
+};
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+/* Of anybody, without a session. */
+struct leasefs_status {
+	uint64_t reserved[2];
+	uint32_t abi; /* out, as all that follows */
+	uint32_t format_major, format_minor;
+	uint32_t regions;
+	uint32_t media;      /* of the metadata region */
+	uint32_t durability; /* 0: relaxed, 1: strict */
+	uint32_t domains;    /* 0: single, 1: uid */
+	uint32_t draining;
+	uint64_t pool_bytes, free_bytes, pending_bytes;
+	uint64_t meta_bytes, meta_free_bytes;
+	uint64_t inodes_used, inodes_cached;
+	uint64_t sessions, leases, revoked, range_pins, parked, wants;
+	uint64_t quarantine_bytes, quarantine_leaked_bytes;
+	uint64_t grants, returns, recalls, revocations, busy; /* since the daemon's start */
+	uint64_t daemon_pid;
+	char uuid[40];
+	char label[32];
+	char policy[256];
+	char pool[2048];
+};
+
+#define LEASEFS_LEASE_EXCLUSIVE 1u
+#define LEASEFS_LEASE_RECALLED 2u
+#define LEASEFS_LEASE_REVOKED 4u
+#define LEASEFS_LEASE_PINNED 8u
+#define LEASEFS_LEASE_ORPHANED 32u /* its session was closed; waits for its process to end */
+
+struct leasefs_lease_info {
+	uint64_t lease;
+	uint64_t session;
+	uint64_t inode;
+	uint64_t offset, length;
+	uint64_t age_ns;
+	uint64_t recall_left_ns; /* until the deadline; 0: none */
+	uint64_t quarantine_bytes;
+	uint32_t pid, uid;
+	uint32_t mode;
+	uint32_t flags; /* LEASEFS_LEASE_* */
+	uint32_t range_pins;
+	uint32_t pad;
+};
+
+/* All leases, page by page; an ordinary user sees those of their own user id. */
+#define LEASEFS_LEASES 40u
+struct leasefs_leases {
+	uint64_t cursor[2]; /* 0, 0 at first; out: for the next page */
+	uint64_t inode;     /* of this file alone; 0: all */
+	uint64_t reserved[2];
+	uint32_t count; /* out; 0: that was all */
+	uint32_t pad;
+	struct leasefs_lease_info leases[LEASEFS_LEASES]; /* out */
+};
+
+/* What failed with EBUSY lately, latest first: who was in the way. */
+struct leasefs_conflict {
+	uint64_t inode;
+	uint64_t offset, length; /* what was to change; length 0: to the end */
+	uint64_t session;
+	uint64_t lease;
+	uint64_t pin_offset, pin_length;
+	uint64_t lease_age_ns;
+	uint64_t waited_ns;
+	uint64_t ago_ns;
+	uint32_t pid, uid;               /* who asked */
+	uint32_t holder_pid, holder_uid; /* who held */
+	uint32_t unbreakable, own;
+	char operation[32];
+};
+#define LEASEFS_CONFLICTS 20u
+struct leasefs_conflicts {
+	uint64_t skip;
+	uint64_t inode; /* of this file alone; 0: all */
+	uint64_t reserved[2];
+	uint32_t count; /* out */
+	uint32_t pad;
+	struct leasefs_conflict conflicts[LEASEFS_CONFLICTS]; /* out */
+};
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+#define LEASEFS_IOC_MAGIC 0xf5
+#define LEASEFS_IOC_HELLO _IOWR(LEASEFS_IOC_MAGIC, 1, struct leasefs_hello)
+#define LEASEFS_IOC_GRANT _IOWR(LEASEFS_IOC_MAGIC, 2, struct leasefs_grant) /* on the file */
+#define LEASEFS_IOC_LAYOUT _IOWR(LEASEFS_IOC_MAGIC, 3, struct leasefs_layout)
+#define LEASEFS_IOC_REGION _IOWR(LEASEFS_IOC_MAGIC, 4, struct leasefs_region)
+#define LEASEFS_IOC_RETURN _IOWR(LEASEFS_IOC_MAGIC, 5, struct leasefs_return)
+#define LEASEFS_IOC_DOWNGRADE _IOW(LEASEFS_IOC_MAGIC, 6, struct leasefs_downgrade)
+#define LEASEFS_IOC_COMMIT _IOW(LEASEFS_IOC_MAGIC, 7, struct leasefs_commit)
+#define LEASEFS_IOC_ACK _IOW(LEASEFS_IOC_MAGIC, 8, struct leasefs_ack)
+#define LEASEFS_IOC_PIN _IOWR(LEASEFS_IOC_MAGIC, 9, struct leasefs_pin)
+#define LEASEFS_IOC_UNPIN _IOW(LEASEFS_IOC_MAGIC, 10, struct leasefs_unpin)
+#define LEASEFS_IOC_UNPINNED _IOW(LEASEFS_IOC_MAGIC, 11, struct leasefs_unpinned)
+#define LEASEFS_IOC_PROCESS _IOWR(LEASEFS_IOC_MAGIC, 12, struct leasefs_process)
+#define LEASEFS_IOC_STATUS _IOWR(LEASEFS_IOC_MAGIC, 13, struct leasefs_status)
+#define LEASEFS_IOC_LEASES _IOWR(LEASEFS_IOC_MAGIC, 14, struct leasefs_leases)
+#define LEASEFS_IOC_CONFLICTS _IOWR(LEASEFS_IOC_MAGIC, 15, struct leasefs_conflicts)
+
+/* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_process) == 24, "process");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_extent) == 32, "extent");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_grant) == 344, "grant");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_layout) == 3888, "layout");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_region) == 3120, "region");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_return) == 56, "return");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_downgrade) == 32, "downgrade");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_commit) == 48, "commit");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_ack) == 24, "ack");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pin_line) == 64, "pin line");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pin) == 56, "pin");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_unpin) == 24, "unpin");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_unpinned) == 24, "unpinned");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_event) == 88, "event");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_status) == 2592, "status");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_lease_info) == 88, "lease info");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_leases) == 3568, "leases");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflict) == 136, "conflict");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflicts) == 2760, "conflicts");
+
+#endif
