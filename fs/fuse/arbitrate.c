@@ -1,41 +1,569 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * arbitrate.c - arbitration while there are no leases: nothing is ever in the way.
+ * arbitrate.c - file operations meet leases. See arbiter.h for the locks.
+ *
+ * A ticket is one change that leasemgr knows:
+ *
+ *   arbitrate() --nothing in the way--> RUNNING --arbitrate_end()--> freed
+ *               \-> ENTERING --interrupt function set--> PARKED --verdict or interrupt--> DECIDED
+ *                       \--decided meanwhile----------------------------------------------^
+ *   DECIDED --worker: resume(verdict)--> RUNNING if 0, else freed
+ *
+ * Between ENTERING and PARKED the interrupt function is set, without the lock, because libfuse
+ * calls it with the request's lock held, and at once if the interrupt has come already. A verdict
+ * of that moment is left in the ticket.
  */
 #include "arbitrate.h"
 
-#include <stddef.h>
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "arbiter.h"
+#include "format.h"
+#include "log.h"
+#include "options.h"
+
+#define POLICY_XATTR "user.leasefs.policy"
+#define POLICY_XATTR_ADMIN "trusted.leasefs.policy" /* may signal and kill */
+
+enum ticket_state { TICKET_ENTERING, TICKET_PARKED, TICKET_DECIDED, TICKET_RUNNING };
+struct ticket {
+	TAILQ_ENTRY(ticket) link; /* parked: of arbiter.parked; decided: of the outbox */
+	struct work work;
+	struct arbiter *arbiter;
+	struct lm_change *change;
+	fuse_req_t req;
+	void (*resume)(void *operation, int verdict, struct ticket *ticket);
+	void *operation;
+	enum ticket_state state;
+	bool decided; /* while ENTERING */
+	int verdict;
+};
+
+/* ---- the clock and the lock ------------------------------------------------------------------ */
+
+uint64_t arbiter_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void arbiter_lock(struct arbiter *a)
+{
+	pthread_mutex_lock(&a->lock);
+}
+
+static void log_conflict(const struct lm_conflict *c)
+{
+	char range[48];
+
+	if (c->end >= FILE_BYTES_MAX)
+		snprintf(range, sizeof(range), "[%llu, end)", (unsigned long long)c->start);
+	else
+		snprintf(range, sizeof(range), "[%llu, %llu)", (unsigned long long)c->start,
+			(unsigned long long)c->end);
+	log_notice("EBUSY: %s of inode %llu %s by process %u (uid %u) after %.3f s: %s"
+		   " [%llu, %llu) by session %llu, process %u (uid %u), lease %llx, %.3f s old",
+		c->operation, (unsigned long long)c->ino, range, c->pid, c->uid,
+		(double)c->waited_ns / 1e9,
+		c->own ? "its own pin" : c->unbreakable ? "pinned unbreakably" : "pinned",
+		(unsigned long long)c->pin_start, (unsigned long long)c->pin_end,
+		(unsigned long long)c->session, c->holder_pid, c->holder_uid,
+		(unsigned long long)c->lease, (double)c->lease_age_ns / 1e9);
+}
+
+static void resume_ticket(struct work *work)
+{
+	struct ticket *t = (struct ticket *)((char *)work - offsetof(struct ticket, work));
+	struct ticket *running = t->verdict == 0 ? t : NULL;
+
+	/* When this returns, no interrupt of it is being handled or will be. */
+	fuse_req_interrupt_func(t->req, NULL, NULL);
+	t->state = TICKET_RUNNING;
+	t->resume(t->operation, t->verdict, running);
+	if (!running)
+		free(t);
+}
+
+void arbiter_unlock(struct arbiter *a)
+{
+	struct ticket_list decided = TAILQ_HEAD_INITIALIZER(decided);
+	struct holder_list told = STAILQ_HEAD_INITIALIZER(told);
+	struct kept_inode_list idle = a->idle;
+	struct lm_conflict conflicts[4];
+	unsigned conflict_count = 0;
+	uint64_t deadline_ns = lm_next_deadline(a->lm);
+
+	if (deadline_ns != a->deadline_ns && a->engine) {
+		a->deadline_ns = deadline_ns;
+		engine_set_deadline(a->engine, deadline_ns);
+	}
+	while (a->conflicts_logged < a->conflict_count && conflict_count < 4)
+		conflicts[conflict_count++] =
+			a->conflicts[a->conflicts_logged++ % ARBITER_CONFLICTS];
+	a->conflicts_logged = a->conflict_count; /* of a flood, a few lines say enough */
+	TAILQ_CONCAT(&decided, &a->decided, link);
+	SLIST_INIT(&a->idle);
+	holder_take_told(a, &told);
+	pthread_mutex_unlock(&a->lock);
+
+	for (unsigned i = 0; i < conflict_count; i++)
+		log_conflict(&conflicts[i]);
+	holder_tell_all(&told);
+	while (!TAILQ_EMPTY(&decided)) {
+		struct ticket *t = TAILQ_FIRST(&decided);
+
+		TAILQ_REMOVE(&decided, t, link);
+		workers_give(a->workers, &t->work);
+	}
+	while (!SLIST_EMPTY(&idle)) {
+		struct kept_inode *k = SLIST_FIRST(&idle);
+
+		SLIST_REMOVE_HEAD(&idle, next);
+		core_put(a->daemon->core, k->inode, 1);
+		free(k);
+	}
+}
+
+/* ---- effects of leasemgr, under the lock ----------------------------------------------------- */
+
+static void on_verdict(void *context, void *operation, struct lm_change *change, int verdict)
+{
+	struct arbiter *a = context;
+	struct ticket *t = operation;
+
+	t->verdict = verdict;
+	if (t->state == TICKET_ENTERING) {
+		t->decided = true;
+		return;
+	}
+	assert(t->state == TICKET_PARKED);
+	t->state = TICKET_DECIDED;
+	TAILQ_REMOVE(&a->parked, t, link);
+	TAILQ_INSERT_TAIL(&a->decided, t, link);
+}
+
+static void on_conflict(void *context, const struct lm_conflict *conflict)
+{
+	struct arbiter *a = context;
+
+	a->conflicts[a->conflict_count++ % ARBITER_CONFLICTS] = *conflict;
+}
+
+static void on_hold(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
+{
+	struct arbiter *a = context;
+
+	if (core_hold(a->daemon->core, region, region_offset, length))
+		log_error("cannot keep [%llu, +%llu) of region %u in quarantine",
+			(unsigned long long)region_offset, (unsigned long long)length, region);
+}
+
+static void on_release(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
+{
+	struct arbiter *a = context;
+
+	if (core_release(a->daemon->core, region, region_offset, length))
+		log_error("cannot release [%llu, +%llu) of region %u from quarantine",
+			(unsigned long long)region_offset, (unsigned long long)length, region);
+}
+
+static void *on_inode_used(void *context, uint64_t ino)
+{
+	struct arbiter *a = context;
+	struct kept_inode *k = a->spare_inode;
+
+	assert(k && a->granting && core_ino(a->granting) == ino);
+	a->spare_inode = NULL;
+	k->inode = a->granting;
+	core_hold_inode(a->daemon->core, k->inode, 1);
+	return k;
+}
+
+static void on_inode_idle(void *context, void *inode_owner)
+{
+	struct arbiter *a = context;
+	struct kept_inode *k = inode_owner;
+
+	SLIST_INSERT_HEAD(&a->idle, k, next);
+}
+
+static const struct lm_ops effects = {
+	.slot_pinned = holder_slot_pinned,
+	.slot_recall = holder_slot_recall,
+	.slot_fresh = holder_slot_fresh,
+	.ready = holder_ready,
+	.verdict = on_verdict,
+	.signal_holder = holder_signal,
+	.conflict = on_conflict,
+	.hold = on_hold,
+	.release = on_release,
+	.inode_used = on_inode_used,
+	.inode_idle = on_inode_idle,
+	.session_gone = holder_session_gone,
+};
+
+/* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
+static void on_freeing(void *context, uint64_t ino, const struct core_extent *extent)
+{
+	struct arbiter *a = context;
+
+	if (!atomic_load(&a->leasing))
+		return;
+	pthread_mutex_lock(&a->lock);
+	lm_freeing(a->lm, ino, extent->offset, extent->offset + extent->length, extent->region,
+		extent->region_offset);
+	pthread_mutex_unlock(&a->lock); /* nothing is in the outbox: freeing decides nothing */
+}
+
+static void on_deadline(void *context)
+{
+	struct arbiter *a = context;
+
+	arbiter_lock(a);
+	a->deadline_ns = UINT64_MAX; /* the engine has forgotten it */
+	lm_tick(a->lm, arbiter_now());
+	arbiter_unlock(a);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+uint32_t arbiter_process_of(uint32_t tid)
+{
+	char path[64], line[256];
+	unsigned tgid = tid;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return tid;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Tgid: %u", &tgid) == 1)
+			break;
+	fclose(f);
+	return tgid;
+}
+
+void arbiter_policy_of(struct arbiter *a, uint64_t ino, struct lm_policy *out)
+{
+	struct core *c = a->daemon->core;
+	char text[LM_POLICY_TEXT_MAX];
+	struct inode *ip;
+	ssize_t n;
+
+	*out = a->policy;
+	if (core_get(c, ino, &ip))
+		return;
+	n = core_getxattr(c, ip, POLICY_XATTR_ADMIN, text, sizeof(text) - 1);
+	if (n > 0) {
+		text[n] = '\0';
+		lm_policy_parse(text, out);
+	} else {
+		struct lm_policy p;
+
+		n = core_getxattr(c, ip, POLICY_XATTR, text, sizeof(text) - 1);
+		if (n > 0) {
+			text[n] = '\0';
+			if (!lm_policy_parse(text, &p) && !lm_policy_is_privileged(&p))
+				*out = p;
+		}
+	}
+	core_put(c, ip, 1);
+}
+
+static struct stripe *stripe_of_thread(struct arbiter *a)
+{
+	static _Atomic unsigned next;
+	static _Thread_local unsigned mine; /* 1 .. ARBITER_STRIPES */
+
+	if (!mine)
+		mine = atomic_fetch_add(&next, 1) % ARBITER_STRIPES + 1;
+	return &a->stripes[mine - 1];
+}
+
+/* A ticket of a change that is only counted: the stripe's address. */
+static struct stripe *stripe_of_ticket(struct arbiter *a, struct ticket *t)
+{
+	uintptr_t first = (uintptr_t)a->stripes, at = (uintptr_t)t;
+
+	return at >= first && at < first + sizeof(a->stripes) ? (struct stripe *)t : NULL;
+}
+
+static struct lm_change_request request_of(const struct change *change)
+{
+	static const enum lm_kind kinds[] = {
+		[CHANGE_FREE] = LM_FREE,
+		[CHANGE_OVERWRITE] = LM_OVERWRITE,
+		[CHANGE_FILL] = LM_FILL,
+		[CHANGE_MOVE] = LM_MOVE,
+	};
+
+	return (struct lm_change_request){.ino = change->ino, .start = change->start,
+		.end = change->end, .kind = kinds[change->kind], .pid = change->pid,
+		.uid = change->uid, .operation = change->operation};
+}
 
 bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket **ticket)
 {
-	*ticket = NULL;
-	return true;
+	struct arbiter *a = d->arbiter;
+	struct stripe *s = stripe_of_thread(a);
+	struct lm_change_request r;
+	struct ticket *t;
+	bool is_free;
+
+	atomic_fetch_add(&s->running, 1);
+	if (!atomic_load(&a->leasing)) {
+		*ticket = (struct ticket *)s;
+		return true;
+	}
+	atomic_fetch_sub(&s->running, 1);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return false;
+	t->arbiter = a;
+	t->state = TICKET_RUNNING;
+	r = request_of(change);
+	r.policy = &a->policy; /* does not matter: nothing is in the way, or nothing is begun */
+	arbiter_lock(a);
+	is_free = lm_change_is_free(a->lm, &r) &&
+		lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change) == 0;
+	arbiter_unlock(a);
+	if (is_free)
+		*ticket = t;
+	else
+		free(t);
+	return is_free;
+}
+
+static void on_interrupt(fuse_req_t req, void *context)
+{
+	struct ticket *t = context;
+	struct arbiter *a = t->arbiter;
+
+	arbiter_lock(a);
+	if ((t->state == TICKET_PARKED || (t->state == TICKET_ENTERING && !t->decided)) &&
+		lm_change_interrupt(t->change, arbiter_now()) == 0)
+		on_verdict(a, t, NULL, -EINTR);
+	arbiter_unlock(a);
+}
+
+/* It is known to leasemgr and must wait; from now on the request can be interrupted. */
+static void park(struct ticket *t)
+{
+	struct arbiter *a = t->arbiter;
+	bool cancelled;
+
+	fuse_req_interrupt_func(t->req, on_interrupt, t);
+	arbiter_lock(a);
+	cancelled = a->cancelled && !t->decided &&
+		lm_change_interrupt(t->change, arbiter_now()) == 0;
+	t->state = TICKET_PARKED;
+	TAILQ_INSERT_TAIL(&a->parked, t, link);
+	if (cancelled)
+		on_verdict(a, t, NULL, -EINTR);
+	else if (t->decided)
+		on_verdict(a, t, NULL, t->verdict);
+	arbiter_unlock(a);
 }
 
 void arbitrate(struct daemon *d, fuse_req_t req, const struct change *change,
 	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation)
 {
-	resume(operation, 0, NULL);
+	struct arbiter *a = d->arbiter;
+	struct lm_change_request r = request_of(change);
+	struct ticket *t = calloc(1, sizeof(*t));
+	struct lm_policy policy;
+	int result;
+
+	if (!t) {
+		resume(operation, -ENOMEM, NULL);
+		return;
+	}
+	t->arbiter = a;
+	t->req = req;
+	t->resume = resume;
+	t->operation = operation;
+	t->work.run = resume_ticket;
+	t->state = TICKET_ENTERING;
+	arbiter_policy_of(a, change->ino, &policy);
+	r.policy = &policy;
+	r.pid = change->pid ? arbiter_process_of(change->pid) : 0;
+	arbiter_lock(a);
+	result = lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change);
+	if (result == 0)
+		t->state = TICKET_RUNNING;
+	arbiter_unlock(a);
+	if (result == LM_PARKED) {
+		park(t);
+	} else if (result == 0) {
+		resume(operation, 0, t);
+	} else {
+		free(t);
+		resume(operation, result, NULL);
+	}
 }
 
-void arbitrate_end(struct daemon *d, struct ticket *ticket)
+void arbitrate_end(struct daemon *d, struct ticket *t)
 {
+	struct arbiter *a = d->arbiter;
+	struct stripe *s;
+
+	if (!t)
+		return;
+	s = stripe_of_ticket(a, t);
+	if (s) {
+		atomic_fetch_sub(&s->running, 1);
+		return;
+	}
+	assert(t->state == TICKET_RUNNING);
+	arbiter_lock(a);
+	lm_change_end(t->change, arbiter_now());
+	arbiter_unlock(a);
+	free(t);
 }
 
 bool arbitrate_direct_io(struct daemon *d, uint64_t ino)
 {
-	return false;
+	struct arbiter *a = d->arbiter;
+	bool leased;
+
+	if (!atomic_load(&a->leasing))
+		return false;
+	arbiter_lock(a);
+	leased = lm_is_write_leased(a->lm, ino);
+	arbiter_unlock(a);
+	return leased;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int start_threads(struct arbiter *a)
+{
+	int error = 0;
+
+	if (!a->workers)
+		error = workers_create(ARBITER_WORKERS, "leasefs-resume", &a->workers);
+	if (!error && !a->notifier)
+		error = workers_create(1, "leasefs-notify", &a->notifier);
+	if (!error && !a->engine)
+		error = engine_create(on_deadline, a, &a->engine);
+	return error;
+}
+
+/* With start_lock held. */
+int arbiter_begin_leasing(struct arbiter *a)
+{
+	int error = start_threads(a);
+
+	if (error)
+		return error;
+	arbiter_lock(a);
+	a->opening++;
+	atomic_store(&a->leasing, true);
+	arbiter_unlock(a);
+	/* Changes that were begun before end by themselves: none of them waits for anything. */
+	for (unsigned i = 0; i < ARBITER_STRIPES; i++)
+		while (atomic_load(&a->stripes[i].running))
+			sched_yield();
+	return 0;
+}
+
+void arbiter_review_leasing(struct arbiter *a)
+{
+	struct lm_status status;
+
+	lm_get_status(a->lm, &status);
+	if (status.sessions == 0 && a->opening == 0)
+		atomic_store(&a->leasing, false);
+}
+
+void arbiter_end_opening(struct arbiter *a)
+{
+	arbiter_lock(a);
+	a->opening--;
+	arbiter_review_leasing(a);
+	arbiter_unlock(a);
 }
 
 int arbitrate_start(struct daemon *d, struct diag *diag)
 {
+	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
+	struct arbiter *a = calloc(1, sizeof(*a));
+	struct lm_config config = {.ops = &effects, .context = a, .drain_ns = LM_DRAIN_NS_DEFAULT};
+	struct core_arbiter asked = {.context = a, .freeing = on_freeing};
+	int error;
+
+	if (!a)
+		return diag_set(diag, -ENOMEM, "no memory");
+	if (lm_policy_parse(policy, &a->policy)) {
+		free(a);
+		return diag_set(diag, -EINVAL,
+			"policy=%s: expected a ladder such as %s or"
+			" recall:1s/signal=SIGBUS:500ms/kill:500ms/orphan",
+			policy, LM_POLICY_DEFAULT);
+	}
+	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed) ||
+		getrandom(a->boot, sizeof(a->boot), 0) != sizeof(a->boot)) {
+		free(a);
+		return diag_set(diag, -EIO, "no random bytes");
+	}
+	error = lm_create(&config, &a->lm);
+	if (error) {
+		free(a);
+		return diag_set(diag, error, "no memory");
+	}
+	a->daemon = d;
+	a->deadline_ns = UINT64_MAX;
+	pthread_mutex_init(&a->start_lock, NULL);
+	pthread_mutex_init(&a->lock, NULL);
+	TAILQ_INIT(&a->parked);
+	TAILQ_INIT(&a->decided);
+	STAILQ_INIT(&a->told);
+	d->arbiter = a;
+	core_set_arbiter(d->core, &asked);
 	return 0;
 }
 
 void arbitrate_cancel(struct daemon *d)
 {
+	struct arbiter *a = d->arbiter;
+	struct ticket *t;
+
+	arbiter_lock(a);
+	a->cancelled = true;
+	while ((t = TAILQ_FIRST(&a->parked))) {
+		int error = lm_change_interrupt(t->change, arbiter_now());
+
+		assert(!error); /* decided ones are not in the list */
+		on_verdict(a, t, NULL, -EINTR);
+	}
+	holder_cancel_reads(a);
+	arbiter_unlock(a);
 }
 
+/* After the last request and after control_stop(), which has ended every session. */
 void arbitrate_stop(struct daemon *d)
 {
+	struct arbiter *a = d->arbiter;
+
+	arbitrate_cancel(d);
+	engine_destroy(a->engine);
+	workers_destroy(a->workers);
+	workers_destroy(a->notifier);
+	core_set_arbiter(d->core, &(struct core_arbiter){NULL, NULL});
+	lm_destroy(a->lm);
+	free(a->spare_inode);
+	pthread_mutex_destroy(&a->lock);
+	pthread_mutex_destroy(&a->start_lock);
+	free(a);
+	d->arbiter = NULL;
 }

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * control.c - the control file: opening, closing, and which ioctl goes where.
+ *
+ * ioctls on a mount are "restricted": the kernel copies as many bytes in and out as the number
+ * says, so that no client can make the daemon read beyond what it was given. Sizes are checked
+ * again all the same.
+ */
+#include "control.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control_calls.h"
+#include "log.h"
+
+#define CALL_BYTES_MAX 4000u
+
+static const struct {
+	unsigned cmd;
+	int (*run)(const struct call *call, void *data);
+	bool needs_session;
+} calls[] = {
+	{LEASEFS_IOC_HELLO, call_hello, false},
+	{LEASEFS_IOC_PROCESS, call_process, true},
+	{LEASEFS_IOC_LAYOUT, call_layout, true},
+	{LEASEFS_IOC_REGION, call_region, true},
+	{LEASEFS_IOC_RETURN, call_return, true},
+	{LEASEFS_IOC_DOWNGRADE, call_downgrade, true},
+	{LEASEFS_IOC_COMMIT, call_commit, true},
+	{LEASEFS_IOC_ACK, call_ack, true},
+	{LEASEFS_IOC_PIN, call_pin, true},
+	{LEASEFS_IOC_UNPIN, call_unpin, true},
+	{LEASEFS_IOC_UNPINNED, call_unpinned, true},
+	{LEASEFS_IOC_STATUS, call_status, false},
+	{LEASEFS_IOC_LEASES, call_leases, false},
+	{LEASEFS_IOC_CONFLICTS, call_conflicts, false},
+};
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static struct holder *holder_of(const struct fuse_file_info *fi)
+{
+	return (struct holder *)(uintptr_t)fi->fh;
+}
+
+/* Pin lines of a daemon that is no more: its sessions are void. */
+int control_start(struct daemon *d, struct diag *diag)
+{
+	int run_fd = core_run_dir_fd(d->core);
+	int fd;
+	struct dirent *e;
+	DIR *dir;
+
+	if (run_fd < 0)
+		return 0;
+	fd = openat(run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		int error = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return diag_set(diag, error, "cannot read the pool's run/: %s", strerror(-error));
+	}
+	while ((e = readdir(dir)))
+		if (!strncmp(e->d_name, "pins.", 5) && unlinkat(run_fd, e->d_name, 0))
+			log_warning("cannot remove run/%s: %s", e->d_name, strerror(errno));
+	closedir(dir);
+	return 0;
+}
+
+/* No request runs any more. Files that the kernel never released are released now. */
+void control_stop(struct daemon *d)
+{
+	struct arbiter *a = d->arbiter;
+	struct holder *h;
+
+	arbitrate_cancel(d);
+	for (;;) {
+		arbiter_lock(a);
+		LIST_FOREACH(h, &a->holders, all)
+			if (!h->closed)
+				break;
+		arbiter_unlock(a);
+		if (!h)
+			break;
+		holder_close(h);
+	}
+	/* What is left waits for processes to end or for its drain: nobody does so any longer. */
+	for (;;) {
+		arbiter_lock(a);
+		h = LIST_FIRST(&a->holders);
+		if (h && h->session)
+			lm_session_release(h->session, arbiter_now());
+		arbiter_unlock(a);
+		if (!h)
+			break;
+	}
+}
+
+void control_open(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct holder *h = holder_new(d->arbiter);
+
+	if (!h) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->direct_io = 1;
+	fi->nonseekable = 1;
+	if (fuse_reply_open(req, fi) != 0)
+		holder_close(h); /* interrupted: no release comes */
+}
+
+void control_release(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi)
+{
+	holder_close(holder_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+void control_write(struct daemon *d, fuse_req_t req, const void *bytes, size_t count,
+	struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EINVAL);
+}
+
+/* Copies in, runs, copies out. A structure that only goes in still has its place for the answer. */
+static void reply_call(const struct call *call, unsigned cmd, unsigned char *data, int result)
+{
+	if (result)
+		fuse_reply_err(call->req, -result);
+	else
+		fuse_reply_ioctl(
+			call->req, 0, data, _IOC_DIR(cmd) & _IOC_READ ? _IOC_SIZE(cmd) : 0);
+}
+
+static bool copy_in(unsigned cmd, const void *in, size_t in_bytes, size_t out_bytes,
+	unsigned char *data)
+{
+	size_t bytes = _IOC_SIZE(cmd);
+
+	assert(bytes <= CALL_BYTES_MAX);
+	if (in_bytes != bytes || ((_IOC_DIR(cmd) & _IOC_READ) && out_bytes < bytes))
+		return false;
+	memcpy(data, in, bytes);
+	return true;
+}
+
+void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_file_info *fi,
+	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
+{
+	struct call call = {.daemon = d, .req = req, .holder = holder_of(fi)};
+	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
+	size_t i = 0;
+	int result;
+
+	while (i < CALLS && calls[i].cmd != cmd)
+		i++;
+	if (i == CALLS) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	if (!copy_in(cmd, in, in_bytes, out_bytes, data))
+		result = -EINVAL;
+	else if (calls[i].needs_session && !call.holder->session)
+		result = -EBADF;
+	else
+		result = calls[i].run(&call, data);
+	reply_call(&call, cmd, data, result);
+}
+
+void control_file_ioctl(struct daemon *d, fuse_req_t req, struct inode *ip, int open_flags,
+	unsigned cmd, unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
+{
+	struct call call = {.daemon = d, .req = req};
+	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
+	int result;
+
+	if (cmd != LEASEFS_IOC_GRANT) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	result = copy_in(cmd, in, in_bytes, out_bytes, data) ?
+		call_grant(&call, ip, open_flags, data) :
+		-EINVAL;
+	reply_call(&call, cmd, data, result);
+}

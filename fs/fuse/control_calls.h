@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * control_calls.h - the ioctls, one function each. `data` is a copy of the caller's structure, in
+ * and out; 0 or -errno. Without the lock. h->session was there when the call began; a call takes
+ * the lock and looks again.
+ */
+#ifndef FUSE_CONTROL_CALLS_H
+#define FUSE_CONTROL_CALLS_H
+
+#include "holder.h"
+
+struct call {
+	struct daemon *daemon;
+	fuse_req_t req;
+	struct holder *holder; /* NULL: on an ordinary file */
+};
+
+int call_hello(const struct call *call, void *data);
+int call_process(const struct call *call, void *data);
+int call_layout(const struct call *call, void *data);
+int call_region(const struct call *call, void *data);
+int call_return(const struct call *call, void *data);
+int call_downgrade(const struct call *call, void *data);
+int call_commit(const struct call *call, void *data);
+int call_ack(const struct call *call, void *data);
+int call_pin(const struct call *call, void *data);
+int call_unpin(const struct call *call, void *data);
+int call_unpinned(const struct call *call, void *data);
+int call_status(const struct call *call, void *data);
+int call_leases(const struct call *call, void *data);
+int call_conflicts(const struct call *call, void *data);
+/* On an ordinary file, open as `open_flags` say. */
+int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data);
+
+/* reserved fields and padding must be zero */
+static inline bool all_zero(const void *bytes, size_t count)
+{
+	const unsigned char *b = bytes;
+
+	while (count > 0)
+		if (b[--count])
+			return false;
+	return true;
+}
+
+#endif

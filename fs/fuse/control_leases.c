@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * control_leases.c - granting, layouts, returning, committing, pinning.
+ *
+ * A grant is known to leasemgr before its layout is made, so that no change of the layout can slip
+ * in between; see lm_grant(). Permission is threefold: the descriptor's mode (EBADF), the region
+ * file's owner, group and mode as open(2) would judge them (EACCES), and, in the end, the kernel
+ * itself, when the client opens the region.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "control_calls.h"
+#include "format.h"
+#include "invalidate.h"
+
+#define GROUPS_MAX 1024
+
+/* ---- permission ------------------------------------------------------------------------------ */
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+	gid_t groups[GROUPS_MAX];
+	int n;
+
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	n = fuse_req_getgroups(req, GROUPS_MAX, groups);
+	for (int i = 0; i < n && i < GROUPS_MAX; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+static bool may_open(fuse_req_t req, const char *path, bool write)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	mode_t wanted = write ? 06 : 04;
+	struct stat st;
+
+	if (caller->uid == 0)
+		return true;
+	if (stat(path, &st))
+		return false;
+	if (st.st_uid == caller->uid)
+		return ((st.st_mode >> 6) & wanted) == wanted;
+	if (in_group(req, st.st_gid))
+		return ((st.st_mode >> 3) & wanted) == wanted;
+	return (st.st_mode & wanted) == wanted;
+}
+
+/* Remembered for the session's own user: a region's owner never changes. */
+static int check_region(const struct call *call, struct holder *h, uint32_t region, bool write)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	bool same_user = fuse_req_ctx(call->req)->uid == h->uid && region < 64;
+	uint64_t bit = 1ull << (region % 64);
+	struct core_region_info *info;
+	bool known;
+	int error;
+
+	arbiter_lock(a);
+	known = same_user && ((write ? h->writable : h->readable) & bit);
+	arbiter_unlock(a);
+	if (known)
+		return 0;
+	info = malloc(sizeof(*info));
+	if (!info)
+		return -ENOMEM;
+	error = core_get_region(call->daemon->core, region, info);
+	if (!error && !may_open(call->req, info->path, write))
+		error = -EACCES;
+	free(info);
+	if (!error && same_user) {
+		arbiter_lock(a);
+		*(write ? &h->writable : &h->readable) |= bit;
+		arbiter_unlock(a);
+	}
+	return error;
+}
+
+/* ---- layouts --------------------------------------------------------------------------------- */
+
+static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
+	struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next)
+{
+	_Static_assert(sizeof(struct core_extent) == sizeof(struct leasefs_extent) &&
+		offsetof(struct core_extent, region_offset) ==
+			offsetof(struct leasefs_extent, region_offset) &&
+		offsetof(struct core_extent, region) == offsetof(struct leasefs_extent, region) &&
+		CORE_EXTENT_UNWRITTEN == LEASEFS_EXTENT_UNWRITTEN &&
+		CORE_EXTENT_HOLE == LEASEFS_EXTENT_HOLE, "one form of extents");
+	unsigned n;
+	int error = core_layout(
+		c, ip, offset, end - offset, (struct core_extent *)out, max, &n, next);
+
+	if (!error)
+		*count = n;
+	return error;
+}
+
+int call_layout(const struct call *call, void *data)
+{
+	struct leasefs_layout *layout = data;
+	struct arbiter *a = call->daemon->arbiter;
+	struct holder *h = call->holder;
+	struct lm_lease_info info;
+	struct inode *ip;
+	int error;
+
+	if (!all_zero(layout->reserved, sizeof(layout->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_lease_info(h->session, layout->lease, &info);
+	arbiter_unlock(a);
+	if (!error && (info.flags & LM_LEASE_MAKING))
+		error = -ENOENT;
+	if (!error && (info.flags & LM_LEASE_REVOKED))
+		error = -ESTALE;
+	if (!error && (layout->offset < info.start || layout->offset >= info.end))
+		error = -EINVAL;
+	if (error)
+		return error;
+	error = core_get(call->daemon->core, info.ino, &ip);
+	if (error)
+		return error;
+	error = read_layout(call->daemon->core, ip, layout->offset, info.end, layout->extents,
+		LEASEFS_LAYOUT_EXTENTS, &layout->count, &layout->next);
+	layout->pad = 0;
+	core_put(call->daemon->core, ip, 1);
+	return error;
+}
+
+int call_region(const struct call *call, void *data)
+{
+	struct leasefs_region *region = data;
+	struct core_region_info *info;
+	int error;
+
+	if (region->flags || !all_zero(region->reserved, sizeof(region->reserved)))
+		return -EINVAL;
+	info = malloc(sizeof(*info));
+	if (!info)
+		return -ENOMEM;
+	error = core_get_region(call->daemon->core, region->region, info);
+	if (!error && strlen(info->path) >= sizeof(region->path))
+		error = -ENAMETOOLONG;
+	if (!error) {
+		_Static_assert(LEASEFS_MEDIA_PMEM == (int)REGION_PMEM &&
+			LEASEFS_MEDIA_VOLATILE == (int)REGION_VOLATILE &&
+			LEASEFS_MEDIA_PAGE_CACHE == (int)REGION_PAGE_CACHE, "one set of numbers");
+		region->bytes = info->bytes;
+		region->alignment = info->alignment;
+		region->media = (uint32_t)info->media;
+		region->owner_uid = info->owner_uid;
+		region->flags = info->backend == BACKEND_TMPFS ||
+				info->backend == BACKEND_HUGETLBFS ||
+				info->backend == BACKEND_DEVDAX ?
+			LEASEFS_REGION_LONG_TERM_PINS :
+			0;
+		strcpy(region->path, info->path);
+	}
+	free(info);
+	return error;
+}
+
+/* ---- grants ---------------------------------------------------------------------------------- */
+
+/* Rounds outward to blocks. -EINVAL: empty, or past what a file can be. */
+static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g, uint64_t *start,
+	uint64_t *end)
+{
+	struct timespec btime;
+	struct stat st;
+	int error = core_getattr(c, ip, &st, &btime);
+
+	if (error)
+		return error;
+	if (!S_ISREG(st.st_mode))
+		return -EOPNOTSUPP;
+	if (g->offset > FILE_BYTES_MAX || g->length > FILE_BYTES_MAX - g->offset)
+		return -EINVAL;
+	*start = g->offset & ~(uint64_t)(BLOCK_SIZE - 1);
+	*end = g->length ? g->offset + g->length : (uint64_t)st.st_size;
+	*end = (*end + BLOCK_SIZE - 1) & ~(uint64_t)(BLOCK_SIZE - 1);
+	return *start < *end && *end <= FILE_BYTES_MAX ? 0 : -EINVAL;
+}
+
+struct granting {
+	const struct call *call;
+	struct holder *holder;
+	struct inode *inode;
+	struct leasefs_grant *g;
+	uint64_t start, end;
+	bool write;
+	struct lm_grant lease;
+};
+
+/* Under the lock. */
+static int ask(struct granting *w, struct kept_inode **spare, const struct lm_policy *policy)
+{
+	struct arbiter *a = w->holder->arbiter;
+	struct lm_grant_request r = {.ino = core_ino(w->inode), .start = w->start, .end = w->end,
+		.mode = w->write ? LM_WRITE : LM_READ,
+		.flags = w->g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_GRANT_EXCLUSIVE : 0,
+		.pid = (uint32_t)fuse_req_ctx(w->call->req)->pid, .policy = policy};
+	int error;
+
+	if (!a->spare_inode) {
+		a->spare_inode = *spare;
+		*spare = NULL;
+	}
+	a->granting = w->inode;
+	error = lm_grant(w->holder->session, &r, arbiter_now(), &w->lease);
+	a->granting = NULL;
+	return error;
+}
+
+/* The layout, while the lease is being made. */
+static int make_layout(struct granting *w)
+{
+	struct core *c = w->call->daemon->core;
+	struct leasefs_grant *g = w->g;
+	int error = 0;
+
+	if (w->write)
+		error = core_prepare_layout(c, w->inode, w->start, w->end - w->start);
+	if (!error)
+		error = read_layout(c, w->inode, w->start, w->end, g->extents,
+			LEASEFS_GRANT_EXTENTS, &g->count, &g->next);
+	for (uint32_t i = 0; i < g->count && !error; i++)
+		if (g->extents[i].state != LEASEFS_EXTENT_HOLE)
+			error = check_region(w->call, w->holder, g->extents[i].region, w->write);
+	return error;
+}
+
+static int grant(struct granting *w)
+{
+	struct daemon *d = w->call->daemon;
+	struct arbiter *a = d->arbiter;
+	struct holder *h = w->holder;
+	struct kept_inode *spare = malloc(sizeof(*spare));
+	struct lm_policy policy;
+	struct lm_session *session;
+	int error;
+
+	if (!spare)
+		return -ENOMEM;
+	arbiter_policy_of(a, core_ino(w->inode), &policy);
+	holder_grow_pins(h);
+	arbiter_lock(a);
+	session = h->session;
+	error = h->closed || !session ? -EPERM : ask(w, &spare, &policy);
+	arbiter_unlock(a);
+	free(spare);
+	if (error)
+		return error;
+	error = make_layout(w);
+	arbiter_lock(a);
+	w->g->slot = h->pin_fd >= 0 && w->lease.slot < h->lines ? w->lease.slot : LEASEFS_NO_SLOT;
+	w->g->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);
+	if (!error && w->write)
+		lm_layout_changed(a->lm, core_ino(w->inode), w->start, w->end, session);
+	lm_grant_done(session, w->lease.lease, !error, arbiter_now());
+	arbiter_unlock(a);
+	if (!error && w->write)
+		invalidate_pages(d, core_ino(w->inode), w->start, w->end, NULL, NULL);
+	return error;
+}
+
+int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data)
+{
+	struct leasefs_grant *g = data;
+	struct granting w = {.call = call, .inode = ip, .g = g,
+		.write = g->mode == LEASEFS_MODE_WRITE};
+	struct arbiter *a = call->daemon->arbiter;
+	int error;
+
+	if ((g->mode != LEASEFS_MODE_READ && g->mode != LEASEFS_MODE_WRITE) ||
+		(g->flags & ~LEASEFS_GRANT_EXCLUSIVE) || !all_zero(g->reserved, sizeof(g->reserved)))
+		return -EINVAL;
+	if ((open_flags & O_ACCMODE) == (w.write ? O_RDONLY : O_WRONLY))
+		return -EBADF;
+	error = grant_range(call->daemon->core, ip, g, &w.start, &w.end);
+	if (error)
+		return error;
+	arbiter_lock(a);
+	w.holder = holder_by_cookie(a, g->cookie);
+	if (w.holder)
+		holder_get(w.holder);
+	arbiter_unlock(a);
+	if (!w.holder)
+		return -EPERM;
+	g->count = 0;
+	error = grant(&w);
+	holder_put(w.holder);
+	if (error)
+		return error;
+	g->lease = w.lease.lease;
+	g->offset = w.start;
+	g->length = w.end - w.start;
+	return 0;
+}
+
+/* ---- giving back ----------------------------------------------------------------------------- */
+
+/* What the holder stored goes past the kernel's cache: it has to forget. */
+static void forget_pages(const struct call *call, const struct lm_lease_info *info, uint64_t start,
+	uint64_t end)
+{
+	if (info->mode == LM_WRITE)
+		invalidate_pages(call->daemon, info->ino, start, end, NULL, NULL);
+}
+
+/* [offset, offset + length), or all of it; -EINVAL where it wraps. */
+static int range_of(uint64_t offset, uint64_t length, const struct lm_lease_info *info,
+	uint64_t *start, uint64_t *end)
+{
+	if (offset == 0 && length == 0) {
+		*start = info->start;
+		*end = info->end;
+		return 0;
+	}
+	if (length == 0 || offset > FILE_BYTES_MAX || length > FILE_BYTES_MAX - offset)
+		return -EINVAL;
+	*start = offset;
+	*end = offset + length;
+	return 0;
+}
+
+int call_return(const struct call *call, void *data)
+{
+	struct leasefs_return *r = data;
+	struct arbiter *a = call->daemon->arbiter;
+	struct holder *h = call->holder;
+	struct lm_lease_info info;
+	struct lm_grant rest = {0};
+	uint64_t start = 0, end = 0;
+	int error;
+
+	if (!all_zero(r->reserved, sizeof(r->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_lease_info(h->session, r->lease, &info);
+	if (!error)
+		error = range_of(r->offset, r->length, &info, &start, &end);
+	if (!error && (start % BLOCK_SIZE || end % BLOCK_SIZE))
+		error = -EINVAL;
+	if (!error)
+		error = lm_return(h->session, r->lease, start, end, arbiter_now(), &rest);
+	if (!error) {
+		r->rest = rest.lease;
+		r->rest_slot = rest.lease && h->pin_fd >= 0 && rest.slot < h->lines ?
+			rest.slot :
+			LEASEFS_NO_SLOT;
+		r->pad = 0;
+	}
+	arbiter_unlock(a);
+	if (!error)
+		forget_pages(call, &info, start, end);
+	return error;
+}
+
+int call_downgrade(const struct call *call, void *data)
+{
+	const struct leasefs_downgrade *g = data;
+	struct arbiter *a = call->daemon->arbiter;
+	struct holder *h = call->holder;
+	struct lm_lease_info info;
+	int error;
+
+	if ((g->flags & ~LEASEFS_DOWNGRADE_SHARE) || g->pad ||
+		!all_zero(g->reserved, sizeof(g->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_lease_info(h->session, g->lease, &info);
+	if (!error)
+		error = lm_downgrade(h->session, g->lease, g->flags & LEASEFS_DOWNGRADE_SHARE,
+			arbiter_now());
+	arbiter_unlock(a);
+	if (!error)
+		forget_pages(call, &info, info.start, info.end);
+	return error;
+}
+
+int call_commit(const struct call *call, void *data)
+{
+	const struct leasefs_commit *m = data;
+	struct arbiter *a = call->daemon->arbiter;
+	struct holder *h = call->holder;
+	struct core *c = call->daemon->core;
+	struct lm_lease_info info;
+	uint64_t start = 0, end = 0;
+	struct inode *ip;
+	int error;
+
+	if (!all_zero(m->reserved, sizeof(m->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_lease_info(h->session, m->lease, &info);
+	if (!error)
+		error = range_of(m->offset, m->length, &info, &start, &end);
+	if (!error && m->size > info.end)
+		error = -EINVAL;
+	if (!error)
+		error = lm_commit_begin(h->session, m->lease, start, end);
+	arbiter_unlock(a);
+	if (error)
+		return error;
+	/* No change of this range gets its verdict before lm_commit_end(). */
+	error = core_get(c, info.ino, &ip);
+	if (!error) {
+		error = core_commit_layout(c, ip, start, end - start, m->size);
+		core_put(c, ip, 1);
+	}
+	arbiter_lock(a);
+	lm_commit_end(h->session, m->lease, arbiter_now());
+	arbiter_unlock(a);
+	forget_pages(call, &info, start, end);
+	return error;
+}
+
+int call_ack(const struct call *call, void *data)
+{
+	const struct leasefs_ack *ack = data;
+	struct arbiter *a = call->daemon->arbiter;
+	int error;
+
+	if (!all_zero(ack->reserved, sizeof(ack->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_ack(call->holder->session, ack->lease, arbiter_now());
+	arbiter_unlock(a);
+	return error;
+}
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+int call_pin(const struct call *call, void *data)
+{
+	struct leasefs_pin *p = data;
+	struct arbiter *a = call->daemon->arbiter;
+	struct holder *h = call->holder;
+	struct lm_lease_info info;
+	uint64_t start = 0, end = 0;
+	int error;
+
+	if ((p->flags & ~LEASEFS_PIN_UNBREAKABLE) || p->pad ||
+		!all_zero(p->reserved, sizeof(p->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_lease_info(h->session, p->lease, &info);
+	if (!error)
+		error = range_of(p->offset, p->length, &info, &start, &end);
+	if (!error)
+		error = lm_pin(h->session, p->lease, start, end,
+			p->flags ? LM_PIN_UNBREAKABLE : 0, &p->pin);
+	arbiter_unlock(a);
+	return error;
+}
+
+int call_unpin(const struct call *call, void *data)
+{
+	const struct leasefs_unpin *u = data;
+	struct arbiter *a = call->daemon->arbiter;
+	int error;
+
+	if (!all_zero(u->reserved, sizeof(u->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_unpin(call->holder->session, u->pin, arbiter_now());
+	arbiter_unlock(a);
+	return error;
+}
+
+int call_unpinned(const struct call *call, void *data)
+{
+	const struct leasefs_unpinned *u = data;
+	struct arbiter *a = call->daemon->arbiter;
+	int error;
+
+	if (!all_zero(u->reserved, sizeof(u->reserved)))
+		return -EINVAL;
+	arbiter_lock(a);
+	error = lm_unpinned(call->holder->session, u->lease, arbiter_now());
+	arbiter_unlock(a);
+	return error;
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* control_session.c - HELLO, and what is told to anybody: status, leases, conflicts. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control_calls.h"
+#include "format.h"
+#include "options.h"
+
+#define FEATURES (LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE)
+
+int call_hello(const struct call *call, void *data)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(call->req);
+	struct leasefs_hello *hello = data;
+	struct holder *h = call->holder;
+	struct arbiter *a = call->daemon->arbiter;
+	int error;
+
+	if (hello->abi == 0 || hello->flags || !all_zero(hello->reserved, sizeof(hello->reserved)))
+		return -EINVAL;
+	if (caller->pid <= 0)
+		return -ESRCH; /* in a pid namespace that the daemon cannot see into */
+	error = holder_begin_session(h, arbiter_process_of((uint32_t)caller->pid), caller->uid);
+	if (error)
+		return error;
+	hello->abi = hello->abi < LEASEFS_ABI ? hello->abi : LEASEFS_ABI;
+	holder_pin_path(h, hello->pin_file, sizeof(hello->pin_file));
+	hello->features &= FEATURES;
+	if (!hello->pin_file[0])
+		hello->features &= ~LEASEFS_FEATURE_SLOT_PINS;
+	arbiter_lock(a);
+	hello->session = h->id;
+	memcpy(hello->cookie, h->cookie, sizeof(hello->cookie));
+	memcpy(hello->boot, a->boot, sizeof(hello->boot));
+	hello->pid = h->pid;
+	hello->pin_line_bytes = sizeof(struct leasefs_pin_line);
+	hello->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);
+	arbiter_unlock(a);
+	return 0;
+}
+
+int call_process(const struct call *call, void *data)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(call->req);
+	struct leasefs_process *process = data;
+	uint32_t pid;
+	int error;
+
+	if (process->flags || !all_zero(process->reserved, sizeof(process->reserved)))
+		return -EINVAL;
+	if (caller->pid <= 0)
+		return -ESRCH;
+	pid = arbiter_process_of((uint32_t)caller->pid);
+	error = holder_set_process(call->holder, pid);
+	if (!error)
+		process->pid = pid;
+	return error;
+}
+
+static void copy_text(char *out, size_t bytes, const char *text)
+{
+	snprintf(out, bytes, "%s", text);
+}
+
+int call_status(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_status *s = data;
+	struct core_info info;
+	struct lm_status lm;
+
+	if (!all_zero(s->reserved, sizeof(s->reserved)))
+		return -EINVAL;
+	core_get_info(call->daemon->core, &info);
+	arbiter_lock(a);
+	lm_get_status(a->lm, &lm);
+	arbiter_unlock(a);
+	memset(s, 0, sizeof(*s));
+	s->abi = LEASEFS_ABI;
+	s->format_major = info.format_major;
+	s->format_minor = info.format_minor;
+	s->regions = info.regions;
+	s->media = (uint32_t)info.meta_media;
+	s->durability = (uint32_t)info.durability;
+	s->domains = info.domains;
+	s->draining = lm.draining;
+	s->pool_bytes = info.pool_bytes;
+	s->free_bytes = info.free_bytes;
+	s->pending_bytes = info.pending_bytes;
+	s->meta_bytes = info.meta_bytes;
+	s->meta_free_bytes = info.meta_free_bytes;
+	s->inodes_used = info.inodes_used;
+	s->inodes_cached = info.inodes_cached;
+	s->sessions = lm.sessions;
+	s->leases = lm.leases;
+	s->revoked = lm.ghosts;
+	s->range_pins = lm.range_pins;
+	s->parked = lm.parked;
+	s->wants = lm.wants;
+	s->quarantine_bytes = lm.quarantine_bytes;
+	s->quarantine_leaked_bytes = lm.leaked_bytes;
+	s->grants = lm.grants;
+	s->returns = lm.returns;
+	s->recalls = lm.recalls;
+	s->revocations = lm.revocations;
+	s->busy = lm.busy;
+	s->daemon_pid = (uint64_t)getpid();
+	copy_text(s->uuid, sizeof(s->uuid), info.uuid);
+	copy_text(s->label, sizeof(s->label), info.label);
+	lm_policy_print(&a->policy, s->policy, sizeof(s->policy));
+	copy_text(s->pool, sizeof(s->pool), call->daemon->options->pool_path);
+	return 0;
+}
+
+/* Root and the daemon's own user see everybody's; others see their own. */
+static bool may_see(const struct call *call, uint32_t uid)
+{
+	uint32_t caller = fuse_req_ctx(call->req)->uid;
+
+	return caller == 0 || caller == geteuid() || caller == uid;
+}
+
+int call_leases(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_leases *page = data;
+	uint64_t session = page->cursor[0], now_ns;
+	uint32_t slot = (uint32_t)page->cursor[1], count = 0;
+	struct lm_lease_info l;
+
+	_Static_assert(LEASEFS_LEASE_EXCLUSIVE == LM_LEASE_EXCLUSIVE &&
+		LEASEFS_LEASE_RECALLED == LM_LEASE_RECALLED &&
+		LEASEFS_LEASE_REVOKED == LM_LEASE_REVOKED &&
+		LEASEFS_LEASE_PINNED == LM_LEASE_PINNED &&
+		LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED, "one set of numbers");
+	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad ||
+		page->cursor[1] > UINT32_MAX)
+		return -EINVAL;
+	arbiter_lock(a);
+	now_ns = arbiter_now();
+	while (count < LEASEFS_LEASES && lm_next_lease(a->lm, &session, &slot, &l)) {
+		struct leasefs_lease_info *out = &page->leases[count];
+
+		if (!may_see(call, l.uid) || (page->inode && page->inode != l.ino))
+			continue;
+		*out = (struct leasefs_lease_info){.lease = l.lease, .session = l.session,
+			.inode = l.ino, .offset = l.start, .length = l.end - l.start,
+			.age_ns = now_ns - l.granted_ns,
+			.quarantine_bytes = l.quarantine_bytes, .pid = l.pid, .uid = l.uid,
+			.mode = l.mode, .flags = l.flags & ~LM_LEASE_MAKING,
+			.range_pins = l.range_pins};
+		if (l.recall_deadline_ns > now_ns)
+			out->recall_left_ns = l.recall_deadline_ns - now_ns;
+		count++;
+	}
+	arbiter_unlock(a);
+	page->cursor[0] = session;
+	page->cursor[1] = slot;
+	page->count = count;
+	return 0;
+}
+
+int call_conflicts(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_conflicts *page = data;
+	uint64_t now_ns, skip = page->skip;
+	uint32_t count = 0;
+
+	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad)
+		return -EINVAL;
+	arbiter_lock(a);
+	now_ns = arbiter_now();
+	for (uint64_t i = 0; i < ARBITER_CONFLICTS && i < a->conflict_count; i++) {
+		const struct lm_conflict *c =
+			&a->conflicts[(a->conflict_count - 1 - i) % ARBITER_CONFLICTS];
+		struct leasefs_conflict *out = &page->conflicts[count];
+
+		if ((!may_see(call, c->uid) && !may_see(call, c->holder_uid)) ||
+			(page->inode && page->inode != c->ino))
+			continue;
+		if (skip > 0) {
+			skip--;
+			continue;
+		}
+		*out = (struct leasefs_conflict){.inode = c->ino, .offset = c->start,
+			.length = c->end >= FILE_BYTES_MAX ? 0 : c->end - c->start,
+			.session = c->session, .lease = c->lease, .pin_offset = c->pin_start,
+			.pin_length = c->pin_end - c->pin_start,
+			.lease_age_ns = c->lease_age_ns, .waited_ns = c->waited_ns,
+			.ago_ns = now_ns - c->when_ns, .pid = c->pid, .uid = c->uid,
+			.holder_pid = c->holder_pid, .holder_uid = c->holder_uid,
+			.unbreakable = c->unbreakable, .own = c->own};
+		copy_text(out->operation, sizeof(out->operation), c->operation);
+		if (++count == LEASEFS_CONFLICTS)
+			break;
+	}
+	arbiter_unlock(a);
+	page->count = count;
+	return 0;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * holder.h - an open control file, and the session that it becomes with HELLO.
+ *
+ * Counts: one for the open file, one for the session until it is buried (with the engine's watch of
+ * its process), and one for each use without the lock.
+ *
+ * Pin lines. The client maps run/pins.N and counts there; the daemon reads and writes single lines
+ * with pread and pwrite and never maps the file: a client that may write to it may also truncate
+ * it, and a mapping would turn that into SIGBUS in the daemon. Sealing against it needs a memfd,
+ * which could not be found again by path, nor outlive the daemon. A line that is cut off reads
+ * short, and counts as pinned: who truncates hurts nobody but themselves. A read of an aligned line
+ * copies at least whole words in practice, which is no promise; so "not pinned" needs two reads
+ * that agree, after a recall has made the count unable to rise.
+ */
+#ifndef FUSE_HOLDER_H
+#define FUSE_HOLDER_H
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arbiter.h"
+#include "leasefs/control.h"
+
+#define HOLDER_READERS_MAX 64u /* read(2) calls that wait at once on one session */
+#define HOLDER_EVENTS_MAX 46u  /* of one read: about a page */
+#define HOLDER_UNREAD_MAX (3 * HOLDER_EVENTS_MAX)
+#define PIN_LINES_FIRST 64u    /* a page of them */
+#define PIN_LINES_MAX (1u << 20)
+
+struct reader {
+	TAILQ_ENTRY(reader) link; /* of holder.readers */
+	struct work work;
+	struct holder *holder;
+	fuse_req_t req;
+	unsigned events_max;
+	bool entering; /* its interrupt function is being set: not to be answered yet */
+	bool interrupted;
+	int error;
+};
+
+struct holder {
+	struct arbiter *arbiter;
+	_Atomic unsigned references;
+	/* Guarded by arbiter.lock, all of it, unless it says otherwise. */
+	LIST_ENTRY(holder) all;
+	LIST_ENTRY(holder) cookies; /* while there is a session, and the file is open */
+	STAILQ_ENTRY(holder) told;
+	bool is_told;
+	bool closed; /* the file was released */
+	bool gone;   /* its session is, and bury() is still to come */
+	struct lm_session *session; /* NULL: before HELLO, and when gone */
+	uint64_t id;
+	uint64_t cookie[2];
+	uint32_t uid, pid;
+	int pidfd;
+	struct engine_watch *watch;
+	int pin_fd; /* -1: none */
+	uint32_t lines;      /* of the pin file, as clients know it */
+	uint32_t lines_used; /* slots below it have been used */
+	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
+	struct fuse_pollhandle *poll;
+	struct work notify;
+	bool notifying; /* `notify` is given */
+	TAILQ_HEAD(, reader) readers;
+	unsigned reader_count;
+	/* Taken from leasemgr, but the reply did not arrive: given first. Those `in_flight` are in
+	 * replies now, and have room here if they come back: in_flight + unread_count <= MAX. */
+	struct leasefs_event unread[HOLDER_UNREAD_MAX];
+	unsigned unread_count;
+	unsigned in_flight;
+};
+
+struct holder *holder_new(struct arbiter *a); /* NULL: no memory. In arbiter.holders */
+void holder_get(struct holder *h);
+void holder_put(struct holder *h);
+/* The file was released: without the lock. Takes the open file's count over. */
+void holder_close(struct holder *h);
+/* Makes it a session of that process, or finds that it is one. -errno as HELLO. Without the lock. */
+int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid);
+/* Another process becomes accountable. Without the lock. -ESRCH, -ENOMEM. */
+int holder_set_process(struct holder *h, uint32_t pid);
+struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2]); /* under the lock */
+/* Makes the pin file long enough for a few more leases. Without the lock; best effort. */
+void holder_grow_pins(struct holder *h);
+void holder_pin_path(const struct holder *h, char *out, size_t bytes); /* "" if there is none */
+
+/* control_events.c: the readers and poll handle of a holder; without the lock. */
+void holder_deliver(struct holder *h);
+bool holder_has_events(const struct holder *h); /* under the lock */
+
+#endif
