@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BED_POOL_BYTES (64ull << 20)
+#define BED_SMALL_META_BYTES (12ull << 20)
 
 static _Atomic int64_t seconds = 1000;
 
@@ -32,14 +33,15 @@ static void bed_open(struct bed *b)
 	assert_int_equal(core_get(b->core, ROOT_INO, &b->root), 0);
 }
 
-int bed_setup(void **state)
+static int bed_setup_in(void **state, const char *parent, uint64_t meta_bytes)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	struct core_format format = {.pool_bytes = BED_POOL_BYTES, .lease_gid = UINT32_MAX};
+	struct core_format format = {
+		.pool_bytes = BED_POOL_BYTES, .meta_bytes = meta_bytes, .lease_gid = UINT32_MAX};
 	struct diag d = {0};
 
 	assert_non_null(b);
-	snprintf(b->directory, sizeof(b->directory), "/dev/shm/leasefs-test-XXXXXX");
+	snprintf(b->directory, sizeof(b->directory), "%s/leasefs-test-XXXXXX", parent);
 	assert_non_null(mkdtemp(b->directory));
 	*state = b;
 	format.pool = b->directory;
@@ -48,6 +50,23 @@ int bed_setup(void **state)
 	b->cred = (struct core_cred){.uid = 1000, .gid = 1000};
 	bed_open(b);
 	return 0;
+}
+
+int bed_setup(void **state)
+{
+	return bed_setup_in(state, "/dev/shm", 0);
+}
+
+int bed_setup_small(void **state)
+{
+	return bed_setup_in(state, "/dev/shm", BED_SMALL_META_BYTES);
+}
+
+int bed_setup_small_page_cache(void **state)
+{
+	const char *parent = getenv("TMPDIR");
+
+	return bed_setup_in(state, parent ? parent : "/tmp", BED_SMALL_META_BYTES);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

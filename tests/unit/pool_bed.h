@@ -25,6 +25,9 @@ struct bed {
 
 /* cmocka's setup and teardown; the state is a struct bed. The clock moves one second a look. */
 int bed_setup(void **state);
+/* The same with as little metadata space as there can be: in memory, and on page cache. */
+int bed_setup_small(void **state);
+int bed_setup_small_page_cache(void **state);
 int bed_teardown(void **state);
 
 /* Opens again, after core_close() or, `crash`, after core_abandon(). Handles are lost. */
