@@ -167,7 +167,7 @@ static void build_record(struct journal *j, uint64_t position, const struct jour
 		at += (op->bytes + 7) & ~7ull;
 	}
 	memset(at, 0, bytes - (uint64_t)(at - j->staging));
-	record->head.checksum = journal_record_checksum(record);
+	record->head.checksum = object_checksum_unset(record, bytes, position);
 }
 
 static int store_pad(struct journal *j, uint64_t position, uint64_t bytes)

@@ -150,12 +150,13 @@ static void change_bits(uint64_t *bits, uint32_t first, uint32_t count, bool set
 static void apply_bits(
 	struct journal *j, const struct media_operation *op, const void *old, store_fn store)
 {
-	struct media_bitmap bitmap;
+	struct media_bitmap bitmap __attribute__((aligned(64)));
 	uint32_t from = op->first / 64, to = (op->first + op->bytes - 1) / 64;
 
 	memcpy(&bitmap, old, sizeof(bitmap));
 	change_bits(bitmap.bits, op->first, op->bytes, op->kind == RECORD_SET);
-	bitmap.head.checksum = object_checksum(&bitmap, sizeof(bitmap), op->offset);
+	bitmap.head.checksum = 0;
+	bitmap.head.checksum = object_checksum_unset(&bitmap, sizeof(bitmap), op->offset);
 	store(j->config.meta, op->offset + offsetof(struct media_bitmap, bits) + 8ull * from,
 		&bitmap.bits[from], 8ull * (to - from + 1));
 	store(j->config.meta, op->offset + offsetof(struct media_head, checksum),

@@ -15,8 +15,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+
+#include "checksum.h"
 
 #define WORD_BITS 64u
 
@@ -36,25 +36,26 @@ size_t object_bytes(uint32_t magic)
 	}
 }
 
+uint64_t object_checksum_unset(const void *object, size_t bytes, uint64_t seed)
+{
+	assert(bytes >= sizeof(struct media_head));
+	assert(((const struct media_head *)object)->checksum == 0);
+	return checksum_bytes(object, bytes, seed);
+}
+
 uint64_t object_checksum(const void *object, size_t bytes, uint64_t seed)
 {
-	const size_t after = offsetof(struct media_head, checksum) + sizeof(uint64_t);
-	uint8_t copy[BLOCK_SIZE];
-	XXH3_state_t state = {0};
+	uint8_t copy[BLOCK_SIZE] __attribute__((aligned(64)));
+	struct media_head head;
 
-	assert(bytes >= sizeof(struct media_head));
-	if (bytes <= sizeof(copy)) {
-		memcpy(copy, object, bytes);
-		memset(copy + offsetof(struct media_head, checksum), 0, sizeof(uint64_t));
-		return XXH3_64bits_withSeed(copy, bytes, seed);
-	}
-	/* Records only. */
-	memcpy(copy, object, after);
-	memset(copy + offsetof(struct media_head, checksum), 0, sizeof(uint64_t));
-	XXH3_64bits_reset_withSeed(&state, seed);
-	XXH3_64bits_update(&state, copy, after);
-	XXH3_64bits_update(&state, (const uint8_t *)object + after, bytes - after);
-	return XXH3_64bits_digest(&state);
+	assert(bytes >= sizeof(head));
+	memcpy(&head, object, sizeof(head));
+	head.checksum = 0;
+	if (bytes > sizeof(copy)) /* records only */
+		return checksum_with_head(&head, sizeof(head), object, bytes, seed);
+	memcpy(copy, &head, sizeof(head));
+	memcpy(copy + sizeof(head), (const uint8_t *)object + sizeof(head), bytes - sizeof(head));
+	return checksum_bytes(copy, bytes, seed);
 }
 
 int meta_open(struct region *region, struct journal *journal, struct meta **out)

@@ -301,7 +301,8 @@ static void seal_shadow(struct tx *tx, struct shadow *shadow)
 	/* What was edited and put back as it was writes nothing. */
 	if (memcmp(shadow->copy, shadow->home, shadow->bytes) == 0 && head->checksum)
 		return;
-	head->checksum = object_checksum(shadow->copy, shadow->bytes, shadow->offset);
+	head->checksum = 0;
+	head->checksum = object_checksum_unset(shadow->copy, shadow->bytes, shadow->offset);
 	diff_shadow(tx, shadow);
 }
 

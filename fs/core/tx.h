@@ -89,6 +89,8 @@ void tx_abort(struct tx *tx);
 
 /* For fsck and mkfs: the checksum an object with this content should carry. */
 uint64_t object_checksum(const void *object, size_t bytes, uint64_t seed);
+/* The same of an object whose checksum field is zero as it is: no copy is made. */
+uint64_t object_checksum_unset(const void *object, size_t bytes, uint64_t seed);
 size_t object_bytes(uint32_t magic);
 
 #endif
