@@ -195,7 +195,8 @@ int extent_map_set(struct core *c, struct tx *tx, const struct inode *ip,
 	if (!is_tree(record)) {
 		unsigned at = inline_before(record, old);
 
-		assert(at < record->payload_count && record->extents[at].file_block == old);
+		if (at >= record->payload_count || record->extents[at].file_block != old)
+			return -EUCLEAN; /* they are not sorted */
 		record->extents[at] = to_inline(extent);
 		return 0;
 	}
@@ -219,7 +220,8 @@ int extent_map_delete(struct core *c, struct tx *tx, const struct inode *ip,
 		unsigned at = inline_before(record, block);
 		unsigned after = record->payload_count - at - 1u;
 
-		assert(at < record->payload_count && record->extents[at].file_block == block);
+		if (at >= record->payload_count || record->extents[at].file_block != block)
+			return -EUCLEAN;
 		memmove(&record->extents[at], &record->extents[at + 1],
 			after * sizeof(record->extents[0]));
 		record->payload_count--;

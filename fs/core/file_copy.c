@@ -166,7 +166,7 @@ static void unlock_both(const struct copying *cp)
 }
 
 /* Under one hold of the locks: about STEP_BYTES, so that others get a turn. */
-static int copy_step(const struct copying *cp, uint64_t at, bool last, uint64_t *done)
+static int copy_step(struct copying *cp, uint64_t at, bool last, uint64_t *done)
 {
 	uint64_t end = cp->in_offset + cp->length, start = at, stored = 0;
 	const struct media_inode *record;
@@ -175,8 +175,11 @@ static int copy_step(const struct copying *cp, uint64_t at, bool last, uint64_t 
 	if (error)
 		return error;
 	error = inode_view(cp->c, NULL, cp->in, &record);
-	if (!error && end > record->size)
-		end = record->size;
+	/* For good: what the copy itself adds to the file is not copied. */
+	if (!error && end > record->size) {
+		end = record->size > at ? record->size : at;
+		cp->length = end - cp->in_offset;
+	}
 	while (!error && at < end && stored < STEP_BYTES) {
 		uint64_t n = 0;
 
@@ -207,7 +210,7 @@ ssize_t core_copy_range(struct core *c, struct inode *in, uint64_t in_offset, st
 		length = cp.length = FILE_BYTES_MAX - out_offset;
 	if (in == out && in_offset < out_offset + length && out_offset < in_offset + length)
 		return -EINVAL;
-	while (total < length) {
+	while (total < cp.length) {
 		n = 0;
 		error = copy_step(&cp, in_offset + total, last, &n);
 		total += n;

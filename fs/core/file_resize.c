@@ -159,6 +159,10 @@ static int punch(const struct change *ch, const struct media_inode *view)
 
 void core_punch_frees(uint64_t offset, uint64_t length, uint64_t *start, uint64_t *end)
 {
+	if (offset > FILE_BYTES_MAX)
+		offset = FILE_BYTES_MAX;
+	if (length > FILE_BYTES_MAX - offset)
+		length = FILE_BYTES_MAX - offset;
 	*start = block_up(offset);
 	*end = block_down(offset + length);
 	if (*end <= *start)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "extent.h"
 #include "pool.h"
 
 #define SHARDS 64u /* enough that threads seldom meet on one; a power of two */
@@ -216,8 +217,8 @@ static int find_locked(struct shard *s, uint64_t ino, struct inode **out)
 }
 
 /*
- * The same, but waits until a dying entry has gone: its number may have begun its next life by then,
- * which is not stale. Who ends it needs no lock that the caller may have.
+ * The same, but waits until a dying entry has gone: its number may have begun its next life by
+ * then, which is not stale. Who ends it needs no lock that the caller may have.
  */
 static int find_wait_locked(struct shard *s, uint64_t ino, struct inode **out)
 {
@@ -296,7 +297,7 @@ static int check_record(const struct media_inode *m, uint64_t ino)
 	default:
 		return -EUCLEAN;
 	}
-	if (!payload || m->trim_start > m->trim_end)
+	if (!payload || m->trim_start > m->trim_end || m->trim_end > FILE_BLOCKS_MAX)
 		return -EUCLEAN;
 	if (S_ISREG(m->mode) && m->size > FILE_BYTES_MAX)
 		return -EUCLEAN;
