@@ -54,8 +54,9 @@ enum repair_kind {
 	REPAIR_LEAK,      /* space, a: unit, b: count: free */
 	REPAIR_BITMAP,    /* space, a: group: a new bitmap */
 };
-#define REPAIR_LAST_STAGE REPAIR_LEAK /* this and what follows: only when nothing else was found   \
-				       */
+#define REPAIR_LAST_STAGE                                                                          \
+	REPAIR_LEAK /* this and what follows: only when nothing else was found                     \
+		     */
 
 struct repair {
 	enum repair_kind kind;

@@ -251,7 +251,7 @@ static int bad_record(struct verify *v, uint64_t ino, const char *why)
 	}
 	v->tree_damage = true;
 	if (verify_found(v, ino, remedy, "inode %llu%s: its record %s", (unsigned long long)ino,
-		    ino == ROOT_INO ? " (/)" : "", why))
+		    verify_path(v, ino).text, why))
 		return verify_queue(v, &repair);
 	return 0;
 }
