@@ -7,13 +7,10 @@
  *   reading starts another before it goes on (FORGET apart), up to threads_max; one that comes back to find
  *   more than threads_idle_max reading ends. When the kernel says ENODEV (unmounted) all end.
  *
- * Two ways to receive
- *   read(2) into the worker's buffer, for everything; or splice(2) into the worker's pipe, which
- *   takes the caller's pages by reference: the header is then read from the pipe, and a WRITE's
- *   payload left there, for the operation to read straight into the region. That costs a small
- *   request one system call more and saves a big write one copy, and what comes next is not known
- *   beforehand; so the way is chosen by what came last: `big_writes`.
- *   A worker's pipe is empty whenever it receives (invariant; a pipe that is not is replaced).
+ * Receiving
+ *   read(2) into the worker's buffer. splice(2) into a pipe and from there into the region saves a
+ *   big write one copy, and was no faster at any size (page by page the pipe costs as much), while
+ *   every small request takes a system call more.
  *
  * What the kernel is told and asked beside libfuse
  *   INIT's reply passes through channel_writev(), which adds the flags that libfuse 3.14 does not
@@ -26,7 +23,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <pthread.h>
@@ -35,7 +31,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -44,8 +39,6 @@
 
 #define MAX_WRITE (1u << 20)            /* what the kernel carries in one request */
 #define BUFFER_BYTES (MAX_WRITE + 4096) /* and its header */
-#define BIG_WRITE (64u << 10)           /* where a saved copy outweighs a system call */
-#define HEADER_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define BACKGROUND_REQUESTS 128u
 #define STOP_SIGNAL SIGUSR1
 #define STOP_INTERVAL_NS 2000000 /* the signal may come between the check and read(2): again */
@@ -62,8 +55,6 @@ struct channel {
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
 	atomic_bool init_answered; /* its reply is the first; others may come before state says so */
-	atomic_bool splice; /* may be used */
-	atomic_bool big_writes;
 	atomic_uint reading; /* workers in read(2) or about to */
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool kills_privileges;
@@ -78,10 +69,9 @@ struct worker {
 	pthread_t thread;
 	struct daemon *d;
 	char *buffer;
-	int pipe[2]; /* -1 until needed */
 };
 
-static _Thread_local struct channel_note note = {.payload_fd = -1};
+static _Thread_local struct channel_note note;
 
 const struct channel_note *channel_note(void)
 {
@@ -142,35 +132,6 @@ static ssize_t channel_read(int fd, void *buffer, size_t bytes, void *userdata)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void worker_drop_pipe(struct worker *w)
-{
-	if (w->pipe[0] < 0)
-		return;
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	w->pipe[0] = w->pipe[1] = -1;
-}
-
-/* The pipe must hold a whole request: the kernel answers a too small one with EIO to the caller. */
-static bool worker_has_pipe(struct worker *w)
-{
-	struct channel *ch = w->d->channel;
-
-	if (w->pipe[0] >= 0)
-		return true;
-	if (pipe2(w->pipe, O_CLOEXEC) != 0) {
-		w->pipe[0] = w->pipe[1] = -1;
-		return false;
-	}
-	if (fcntl(w->pipe[0], F_SETPIPE_SZ, 2 * MAX_WRITE) >= (int)(2 * MAX_WRITE))
-		return true;
-	/* Above fs.pipe-max-size, which CAP_SYS_RESOURCE alone may pass: not tried again. */
-	worker_drop_pipe(w);
-	atomic_store(&ch->splice, false);
-	atomic_store(&ch->big_writes, false);
-	return false;
-}
-
 static void note_init(struct channel *ch, const void *body, size_t bytes)
 {
 	struct fuse_init_in in = {0};
@@ -186,7 +147,7 @@ static void note_request(struct channel *ch, char *buffer, size_t bytes)
 	struct fuse_in_header *header = (struct fuse_in_header *)buffer;
 	const void *body = header + 1;
 
-	note = (struct channel_note){.payload_fd = -1};
+	note = (struct channel_note){0};
 	switch (header->opcode) {
 	case FUSE_WRITE:
 		note.kill_privileges = ((const struct fuse_write_in *)body)->write_flags &
@@ -216,7 +177,7 @@ static void note_request(struct channel *ch, char *buffer, size_t bytes)
 	}
 }
 
-static int receive_plain(struct channel *ch, struct worker *w, size_t *bytes)
+static int receive(struct channel *ch, struct worker *w, size_t *bytes)
 {
 	ssize_t n = read(ch->fd, w->buffer, BUFFER_BYTES);
 
@@ -226,67 +187,7 @@ static int receive_plain(struct channel *ch, struct worker *w, size_t *bytes)
 		return -EIO;
 	*bytes = (size_t)n;
 	note_request(ch, w->buffer, *bytes);
-	const struct fuse_in_header *header = (const void *)w->buffer;
-	if (header->opcode == FUSE_WRITE && *bytes >= BIG_WRITE &&
-		atomic_load_explicit(&ch->splice, memory_order_relaxed))
-		atomic_store_explicit(&ch->big_writes, true, memory_order_relaxed);
 	return 0;
-}
-
-static int read_pipe(struct worker *w, size_t from, size_t to)
-{
-	while (from < to) {
-		ssize_t n = read(w->pipe[0], w->buffer + from, to - from);
-		if (n <= 0)
-			return n == 0 ? -EIO : -errno;
-		from += (size_t)n;
-	}
-	return 0;
-}
-
-static int receive_spliced(struct channel *ch, struct worker *w, size_t *bytes)
-{
-	ssize_t n = splice(ch->fd, NULL, w->pipe[1], NULL, BUFFER_BYTES, 0);
-	if (n < 0)
-		return -errno;
-	size_t all = (size_t)n, head = all < HEADER_BYTES ? all : HEADER_BYTES;
-	if (all < sizeof(struct fuse_in_header))
-		return -EIO;
-	int result = read_pipe(w, 0, head);
-	if (result != 0)
-		return result;
-	const struct fuse_in_header *header = (const void *)w->buffer;
-	bool big = header->opcode == FUSE_WRITE && all >= BIG_WRITE;
-	if (!big) {
-		result = read_pipe(w, head, all);
-		atomic_store_explicit(&ch->big_writes, false, memory_order_relaxed);
-	}
-	if (result != 0)
-		return result;
-	note_request(ch, w->buffer, all);
-	if (big)
-		note.payload_fd = w->pipe[0];
-	*bytes = all;
-	return 0;
-}
-
-static int receive(struct channel *ch, struct worker *w, size_t *bytes)
-{
-	if (atomic_load_explicit(&ch->big_writes, memory_order_relaxed) && worker_has_pipe(w))
-		return receive_spliced(ch, w, bytes);
-	return receive_plain(ch, w, bytes);
-}
-
-/* What an operation left of a payload must not become the next request's head. */
-static void worker_after(struct worker *w)
-{
-	int left = 0;
-
-	if (note.payload_fd < 0)
-		return;
-	note.payload_fd = -1;
-	if (ioctl(w->pipe[0], FIONREAD, &left) != 0 || left != 0)
-		worker_drop_pipe(w);
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -303,7 +204,6 @@ static int worker_start(struct daemon *d)
 	if (w == NULL)
 		return -ENOMEM;
 	w->d = d;
-	w->pipe[0] = w->pipe[1] = -1;
 	w->buffer = malloc(BUFFER_BYTES);
 	if (w->buffer == NULL) {
 		free(w);
@@ -338,7 +238,6 @@ static void worker_end(struct worker *w)
 {
 	struct channel *ch = w->d->channel;
 
-	worker_drop_pipe(w);
 	free(w->buffer);
 	pthread_mutex_lock(&ch->lock);
 	*w->previous = w->next;
@@ -385,7 +284,6 @@ static void *worker_run(void *argument)
 			(void)worker_start(d); /* without it, requests wait a little */
 		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
 		fuse_session_process_buf(d->session, &request);
-		worker_after(w);
 	}
 	worker_end(w);
 	return NULL;
@@ -407,7 +305,6 @@ int channel_open(struct daemon *d)
 	if (ch == NULL)
 		return -ENOMEM;
 	ch->fd = fuse_session_fd(d->session);
-	atomic_init(&ch->splice, d->options->splice);
 	ch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ch->event_fd < 0 || sigaction(STOP_SIGNAL, &action, NULL) != 0) {
 		result = -errno;

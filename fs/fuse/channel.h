@@ -3,9 +3,8 @@
  * channel.h - the worker threads that read requests, and what libfuse 3.14 cannot say.
  *
  * libfuse decodes requests and encodes replies; this module reads them. It does so by itself
- * because then a big write's payload can go from the kernel's pages into the region with one copy
- * while small requests cost one read(2), and because some of a request's bits that libfuse 3.14
- * drops are needed: they are in the request's note.
+ * because some of a request's bits that libfuse 3.14 drops are needed: they are in the request's
+ * note; and because its workers must end on a signal with requests parked.
  */
 #ifndef FUSE_CHANNEL_H
 #define FUSE_CHANNEL_H
@@ -22,7 +21,6 @@ struct channel_note {
 	bool kill_privileges; /* WRITE, SETATTR, OPEN, CREATE: the caller has no CAP_FSETID */
 	bool tmpfile;         /* CREATE is O_TMPFILE: the name says nothing */
 	bool statx;           /* GETATTR is STATX */
-	int payload_fd;       /* WRITE: the payload waits in this pipe, not in the buffer; or -1 */
 };
 const struct channel_note *channel_note(void);
 

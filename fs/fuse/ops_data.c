@@ -3,8 +3,8 @@
  * ops_data.c - read and write, between the kernel and the regions' memory with no copy between.
  *
  * A read is answered straight from the region: the file's lock is held for reading until the
- * kernel has taken the bytes. A write's bytes go from the request's buffer, or from the worker's
- * pipe, straight into the region, under the file's lock for writing.
+ * kernel has taken the bytes. A write's bytes go from the request's buffer straight into the
+ * region, under the file's lock for writing.
  *
  * A read is never short but at the end of the file: the kernel takes a short one for that.
  */
@@ -14,10 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "caller.h"
-#include "channel.h"
 #include "control.h"
 #include "invalidate.h"
 #include "operation.h"
@@ -57,45 +55,12 @@ struct writing {
 	uint64_t offset;
 	uint64_t length;
 	uint64_t written;
-	const char *bytes; /* NULL: in the pipe */
-	char *kept;        /* a parked one's own copy */
-	int pipe_fd;
+	const char *bytes;
+	char *kept; /* a parked one's own copy of them */
 	bool append;
 };
 
-/* Moves both cursors over `n` bytes. */
-static void pieces_skip(struct iovec **piece, int *count, size_t n)
-{
-	while (n > 0) {
-		size_t step = n < (*piece)->iov_len ? n : (*piece)->iov_len;
-		(*piece)->iov_base = (char *)(*piece)->iov_base + step;
-		(*piece)->iov_len -= step;
-		n -= step;
-		if ((*piece)->iov_len == 0) {
-			(*piece)++;
-			(*count)--;
-		}
-	}
-}
-
-/* Bytes read: fewer than length only if the pipe ends or fails. */
-static uint64_t fill_from_pipe(int fd, struct iovec *piece, int count, uint64_t length)
-{
-	uint64_t done = 0;
-
-	while (done < length) {
-		ssize_t n = readv(fd, piece, count);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (uint64_t)n;
-		pieces_skip(&piece, &count, (size_t)n);
-	}
-	return done;
-}
-
-static uint64_t fill_from_memory(const char *bytes, const struct iovec *piece, int count)
+static uint64_t fill(const char *bytes, const struct iovec *piece, int count)
 {
 	uint64_t done = 0;
 
@@ -124,10 +89,7 @@ static int write_some(struct writing *w)
 
 	if (result != 0)
 		return result;
-	uint64_t filled = w->bytes == NULL
-		? fill_from_pipe(w->pipe_fd, pieces, cw.count, cw.length)
-		: fill_from_memory(w->bytes + w->written, pieces, cw.count);
-	bool cut = filled < cw.length;
+	uint64_t filled = fill(w->bytes + w->written, pieces, cw.count);
 	bool elsewhere = cw.offset != w->offset + w->written;
 	result = core_write_end(c, &cw, filled);
 	if (result != 0)
@@ -137,7 +99,7 @@ static int write_some(struct writing *w)
 		(void)invalidate_pages(w->base.daemon, core_ino(w->base.inode), 0, UINT64_MAX,
 			NULL, NULL);
 	w->written += filled;
-	return cut ? -EIO : 0;
+	return 0;
 }
 
 static int write_run(struct operation *op)
@@ -167,18 +129,11 @@ static void write_reply(struct operation *op, int result)
 static int write_keep(struct operation *op)
 {
 	struct writing *w = (struct writing *)op;
-	struct iovec whole = {.iov_len = w->length};
 
 	w->kept = malloc(w->length);
 	if (w->kept == NULL)
 		return -ENOMEM;
-	whole.iov_base = w->kept;
-	if (w->bytes != NULL) {
-		memcpy(w->kept, w->bytes, w->length);
-	} else if (fill_from_pipe(w->pipe_fd, &whole, 1, w->length) != w->length) {
-		free(w->kept);
-		return -EIO;
-	}
+	memcpy(w->kept, w->bytes, w->length);
 	w->bytes = w->kept;
 	return 0;
 }
@@ -188,20 +143,9 @@ static void write_drop(struct operation *op)
 	free(((struct writing *)op)->kept);
 }
 
-static void control_write_buf(fuse_req_t req, struct fuse_bufvec *buffer, struct fuse_file_info *fi)
-{
-	int fd = channel_note()->payload_fd;
-
-	if (fd >= 0) /* big, and so certainly none of the control file's */
-		reply_error(req, -EINVAL);
-	else
-		control_write(daemon_of(req), req, buffer->buf[0].mem, buffer->buf[0].size, fi);
-}
-
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buffer, off_t offset,
 	struct fuse_file_info *fi)
 {
-	const struct channel_note *note = channel_note();
 	struct change change = {.kind = CHANGE_FILL, .operation = "write"};
 	struct writing w = {
 		.base = {.bytes = sizeof(w),
@@ -213,13 +157,12 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buffer, of
 			.drop = write_drop},
 		.offset = (uint64_t)offset,
 		.length = buffer->buf[0].size,
-		.bytes = note->payload_fd < 0 ? buffer->buf[0].mem : NULL,
-		.pipe_fd = note->payload_fd,
+		.bytes = buffer->buf[0].mem,
 	};
 
 	assert(buffer->count == 1 && !(buffer->buf[0].flags & FUSE_BUF_IS_FD));
 	if (control_owns(ino)) {
-		control_write_buf(req, buffer, fi);
+		control_write(w.base.daemon, req, w.bytes, w.length, fi);
 		return;
 	}
 	w.base.inode = open_file_of(fi)->inode;

@@ -103,18 +103,6 @@ static int set_debug(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
-static int set_splice(struct options *o, const char *value, struct diag *d)
-{
-	o->splice = true;
-	return 0;
-}
-
-static int set_no_splice(struct options *o, const char *value, struct diag *d)
-{
-	o->splice = false;
-	return 0;
-}
-
 static const struct own_option {
 	const char *name;
 	bool valued;
@@ -134,8 +122,6 @@ static const struct own_option {
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
-	{"splice", false, set_splice, "receive big writes by splice(2) (default)"},
-	{"no_splice", false, set_no_splice, "receive every write by read(2)"},
 	{"debug", false, set_debug, "as -d"},
 };
 
@@ -347,7 +333,6 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	int list_count, result;
 
 	*o = (struct options){.durability = DURABILITY_RELAXED,
-		.splice = true,
 		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS};
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */
 	o->threads_max = (unsigned)(processors < 1 ? 1 : processors) * 2 + 14;

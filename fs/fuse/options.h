@@ -29,7 +29,6 @@ struct options {
 	bool plain_type; /* shown as "fuse" */
 	bool help;
 	bool version;
-	bool splice;          /* big writes come by splice(2) */
 	unsigned threads_max; /* workers */
 	unsigned threads_idle_max;
 	unsigned lock_wait_ms;
