@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "verify.h"
+
 #define BED_POOL_BYTES (64ull << 20)
 #define BED_SMALL_META_BYTES (12ull << 20)
 
@@ -174,7 +176,18 @@ static void verify_directory(struct bed *b, struct inode *dir)
 	assert_int_equal(record.nlink, 2 + v.subdirectories);
 }
 
+static void say_finding(void *context, const struct verify_finding *finding)
+{
+	(void)context;
+	print_error("%s\n", finding->text);
+}
+
 void bed_verify(struct bed *b)
 {
+	const struct verify_options options = {.found = say_finding};
+	struct verify_report report;
+
 	verify_directory(b, b->root);
+	assert_int_equal(verify_core(b->core, &options, &report), 0);
+	assert_int_equal(report.found, 0);
 }
