@@ -13,8 +13,8 @@
  * and nothing is finished.
  *
  * Relaxed page cache after a daemon's death: recovery makes records durable whose data the kernel
- * may still hold, in files that are not open before step 4. sync(2) goes before it and covers them,
- * external ones included.
+ * may still hold, in files that are not open before step 4. So a look in read-only manner goes
+ * first, which finds the data regions, and makes them durable.
  */
 #include "pool.h"
 
@@ -157,14 +157,50 @@ static bool was_clean(struct core *c)
 	return header->clean == 1;
 }
 
+/* The lock is ours already, and nothing is written through `look`. */
+static int sync_before_recovery(struct core *c)
+{
+	struct core_options options = c->options;
+	struct core *look;
+	int error;
+
+	options.read_only = true;
+	error = core_new(&options, &look, NULL);
+	if (error)
+		return error;
+	error = pool_open(look, NULL);
+	if (!error)
+		error = core_open_meta(look, NULL);
+	if (!error)
+		error = core_open_journal(look, NULL);
+	if (!error)
+		error = core_open_spaces(look, NULL);
+	if (error)
+		sync(); /* damaged: recovery will say so, or go on with less than all of it */
+	error = 0;
+	for (uint32_t i = 0; i < look->region_count && !error; i++) {
+		struct data_region *r = tables_region(look, i);
+
+		if (r && region_media(r->region) == REGION_PAGE_CACHE &&
+			fdatasync(region_fd(r->region)))
+			error = -EIO;
+	}
+	core_free(look);
+	return error;
+}
+
 int core_open_journal(struct core *c, struct diag *d)
 {
 	struct journal_config config;
 	int error;
 
 	core_journal_config(c, &config);
-	if (config.defer_durable && !config.read_only && !was_clean(c))
-		sync();
+	if (config.defer_durable && !config.read_only && !was_clean(c)) {
+		error = sync_before_recovery(c);
+		if (error)
+			return diag_set(d, error, "the data regions cannot be made durable: %s",
+				strerror(-error));
+	}
 	error = journal_open(&config, &c->journal, &c->recovery, d);
 	if (error)
 		return error;
