@@ -50,30 +50,61 @@ static int heap_take(struct core *c, struct tx *tx, uint32_t blocks, uint64_t *o
 	return error;
 }
 
-static int grow_inodes_locked(struct core *c, uint32_t group)
+/* A group that is on media already, but was not taken up for want of memory. */
+static int find_group(
+	struct core *c, struct tx *tx, uint32_t space, uint32_t group, struct media_group *g)
 {
-	struct media_group g = {.units = INODES_PER_GROUP};
+	struct btree tree = tables_tree(c);
+	uint64_t key = (uint64_t)space << 32 | group;
+	struct btree_item item;
+	const void *roots;
+	int error;
+
+	error = tx_view(c->meta, tx, c->roots, MAGIC_ROOTS, &roots);
+	if (!error)
+		error = btree_find(
+			&tree, tx, &((const struct media_roots *)roots)->spaces, key, &item);
+	if (error)
+		return error;
+	if (item.bytes != sizeof(*g) || ((const struct media_group *)item.value)->units != g->units)
+		return -EUCLEAN;
+	memcpy(g, item.value, sizeof(*g));
+	return 0;
+}
+
+static int make_inode_group(struct core *c, uint32_t group, struct media_group *g)
+{
 	void *roots;
 	struct tx *tx;
 	int error;
 
-	if (group > UINT32_MAX / INODES_PER_GROUP)
-		return -ENOSPC;
 	error = tx_begin(c->meta, &tx);
 	if (error)
 		return error;
-	error = heap_take(c, tx, INODE_TABLE_BLOCKS, &g.table);
+	error = heap_take(c, tx, INODE_TABLE_BLOCKS, &g->table);
 	if (!error)
-		error = heap_take(c, tx, 1, &g.bitmap);
+		error = heap_take(c, tx, 1, &g->bitmap);
 	if (!error)
 		error = tx_edit(tx, c->roots, MAGIC_ROOTS, &roots);
 	if (!error)
-		error = enter_group(c, tx, roots, SPACE_INODES, group, &g);
+		error = enter_group(c, tx, roots, SPACE_INODES, group, g);
 	if (error) {
 		tx_abort(tx);
 		return error;
 	}
-	error = tx_commit(tx);
+	return tx_commit(tx);
+}
+
+static int grow_inodes_locked(struct core *c, uint32_t group)
+{
+	struct media_group g = {.units = INODES_PER_GROUP};
+	int error;
+
+	if (group > UINT32_MAX / INODES_PER_GROUP)
+		return -ENOSPC;
+	error = find_group(c, NULL, SPACE_INODES, group, &g);
+	if (error == -ENOENT)
+		error = make_inode_group(c, group, &g);
 	return error ? error : space_add_group(c->inodes, group, &g);
 }
 
@@ -89,84 +120,81 @@ int tables_grow_inodes(struct core *c)
 	return error;
 }
 
-/* Up to GROUPS_PER_TX groups from *group on; those that a crash left behind are taken up. */
-static int enter_some_groups(struct core *c, struct tx *tx, struct media_roots *roots,
-	const struct data_region *r, uint32_t *group, struct media_group *groups)
+/* `count` groups from `first` on, one transaction; those that were made before are taken up. */
+static int enter_groups(struct core *c, const struct data_region *r, uint32_t first, uint32_t count,
+	struct media_group *groups)
 {
-	struct btree tree = tables_tree(c);
-	uint32_t id = SPACE_REGION(r->number), total = tables_groups(&r->media);
-	uint32_t end = *group + GROUPS_PER_TX < total ? *group + GROUPS_PER_TX : total;
+	uint32_t id = SPACE_REGION(r->number);
+	void *roots;
+	struct tx *tx;
 	int error;
 
-	for (; *group < end; ++*group) {
-		struct media_group *g = &groups[*group];
-		struct btree_item item;
+	error = tx_begin(c->meta, &tx);
+	if (error)
+		return error;
+	error = tx_edit(tx, c->roots, MAGIC_ROOTS, &roots);
+	for (uint32_t i = 0; i < count && !error; i++) {
+		struct media_group *g = &groups[i];
 
-		*g = (struct media_group){.units = tables_group_units(&r->media, *group)};
-		error = btree_find(&tree, tx, &roots->spaces, (uint64_t)id << 32 | *group, &item);
-		if (!error && item.bytes == sizeof(*g) &&
-			((const struct media_group *)item.value)->units == g->units) {
-			memcpy(g, item.value, sizeof(*g));
-			continue;
-		}
+		*g = (struct media_group){.units = tables_group_units(&r->media, first + i)};
+		error = find_group(c, tx, id, first + i, g);
 		if (error != -ENOENT)
-			return error ? error : -EUCLEAN;
+			continue;
 		error = heap_take(c, tx, 1, &g->bitmap);
 		if (!error)
-			error = enter_group(c, tx, roots, id, *group, g);
-		if (error)
-			return error;
+			error = enter_group(c, tx, roots, id, first + i, g);
 	}
-	return 0;
+	if (error) {
+		tx_abort(tx);
+		return error;
+	}
+	return tx_commit(tx);
 }
 
-static int enter_region(
-	struct core *c, struct tx *tx, struct media_roots *roots, const struct data_region *r)
+static int enter_all_groups(struct core *c, const struct data_region *r)
+{
+	uint32_t total = tables_groups(&r->media);
+	struct media_group groups[GROUPS_PER_TX];
+	int error = 0;
+
+	for (uint32_t first = 0; first < total && !error; first += GROUPS_PER_TX) {
+		uint32_t left = total - first, count = left < GROUPS_PER_TX ? left : GROUPS_PER_TX;
+
+		error = enter_groups(c, r, first, count, groups);
+		for (uint32_t i = 0; i < count && !error; i++)
+			error = space_add_group(r->space, first + i, &groups[i]);
+	}
+	return error;
+}
+
+/* The transaction by which the region is there. */
+static int enter_region(struct core *c, const struct data_region *r)
 {
 	struct btree tree = tables_tree(c);
 	uint8_t value[BTREE_VALUE_MAX];
+	void *roots;
+	struct tx *tx;
+	int error;
 
 	memcpy(value, &r->media, sizeof(r->media));
 	memcpy(value + sizeof(r->media), r->path, r->media.path_bytes);
-	return btree_insert(&tree, tx, &roots->regions, r->number, value,
-		(uint16_t)(sizeof(r->media) + r->media.path_bytes));
-}
-
-static int enter_region_with_groups(
-	struct core *c, const struct data_region *r, struct media_group *groups)
-{
-	uint32_t group = 0, total = tables_groups(&r->media);
-	int error = 0;
-
-	while (!error) {
-		struct tx *tx;
-		void *roots;
-		bool last;
-
-		error = tx_begin(c->meta, &tx);
-		if (error)
-			return error;
-		error = tx_edit(tx, c->roots, MAGIC_ROOTS, &roots);
-		if (!error)
-			error = enter_some_groups(c, tx, roots, r, &group, groups);
-		last = group == total;
-		if (!error && last)
-			error = enter_region(c, tx, roots, r);
-		if (error) {
-			tx_abort(tx);
-			return error;
-		}
-		error = tx_commit(tx);
-		if (last)
-			break;
+	error = tx_begin(c->meta, &tx);
+	if (error)
+		return error;
+	error = tx_edit(tx, c->roots, MAGIC_ROOTS, &roots);
+	if (!error)
+		error = btree_insert(&tree, tx, &((struct media_roots *)roots)->regions, r->number,
+			value, (uint16_t)(sizeof(r->media) + r->media.path_bytes));
+	if (error) {
+		tx_abort(tx);
+		return error;
 	}
-	return error;
+	return tx_commit(tx);
 }
 
 int tables_add_region(struct core *c, uint32_t number, const struct media_region *media,
 	const char *external, struct region *region)
 {
-	struct media_group *groups = NULL;
 	struct data_region *r;
 	int error;
 
@@ -175,11 +203,9 @@ int tables_add_region(struct core *c, uint32_t number, const struct media_region
 	error = tables_make_region(c, number, media, external, region, &r);
 	if (error)
 		return error;
-	groups = calloc(tables_groups(media), sizeof(*groups));
-	error = groups ? enter_region_with_groups(c, r, groups) : -ENOMEM;
-	for (uint32_t g = 0; g < tables_groups(media) && !error; g++)
-		error = space_add_group(r->space, g, &groups[g]);
-	free(groups);
+	error = enter_all_groups(c, r);
+	if (!error)
+		error = enter_region(c, r); /* and nothing after it can fail */
 	if (error) {
 		tables_close_region(r);
 		return error;
