@@ -26,6 +26,7 @@ static int put_lease(struct stage *s, struct command *c, const char *name)
 	c->lease = l->id;
 	c->lease_offset = l->offset;
 	c->lease_length = l->length;
+	c->slot = l->slot;
 	c->flag_write = l->write;
 	put_file(c, l->file);
 	return 0;
@@ -195,10 +196,11 @@ static int note_lease(struct stage *s, const struct statement *st, const struct 
 		s->leases = l;
 	}
 	snprintf(l->file, sizeof(l->file), "%s", TEXT(2));
-	l->id = r->id;
+	l->id = r->error ? 0 : r->id;
 	/* The grant is rounded outward to what can be mapped. */
-	l->offset = r->extra;
-	l->length = r->third;
+	l->offset = r->error ? VALUE(4) : r->extra;
+	l->length = r->error ? VALUE(5) : r->third;
+	l->slot = (uint32_t)r->fourth;
 	l->write = !strcmp(TEXT(3), "write");
 	return 0;
 }
@@ -229,10 +231,11 @@ static int note_pin(struct stage *s, const struct statement *st, const struct re
 
 int note_names(struct stage *s, const struct statement *st, const struct reply *r)
 {
+	/* One that was refused is named too: `available` is expected by that name. */
+	if (st->verb == VERB_LEASE && (!r->error || r->error == EAGAIN))
+		return note_lease(s, st, r);
 	if (r->error)
 		return 0;
-	if (st->verb == VERB_LEASE)
-		return note_lease(s, st, r);
 	if (st->verb == VERB_PIN || st->verb == VERB_BUFPIN)
 		return note_pin(s, st, r);
 	return 0;

@@ -37,8 +37,9 @@ struct command {
 	uint32_t answer;           /* ANSWER_* */
 	uint32_t event;            /* EVENT_* to expect; 0: nothing */
 	uint32_t slot_pin;         /* unpin: it was one of the whole lease */
-	uint64_t lease;            /* id, and what it was when it was granted: */
+	uint64_t lease;            /* id (0: was refused), and what was granted or asked for: */
 	uint64_t lease_offset, lease_length;
+	uint32_t slot, pad;
 	uint64_t pin;
 	uint64_t offset, length;   /* length: size, mode, uid as the verb has it */
 	uint64_t seed;
@@ -54,7 +55,7 @@ struct reply {
 	uint32_t thread;   /* COMMAND was begun in the background: the thread that does it */
 	uint32_t begun;    /* 1: this only says that it has begun */
 	uint64_t elapsed_ns;
-	uint64_t id, extra, third;
+	uint64_t id, extra, third, fourth;
 	char text[200];
 };
 

@@ -56,6 +56,9 @@ static int check_event(struct stage *s, const struct statement *st)
 		if (!l)
 			return -1;
 		c.lease = l->id;
+		c.lease_offset = l->offset;
+		c.lease_length = l->length;
+		snprintf(c.file, sizeof(c.file), "%s", l->file);
 		c.time_ns = st->count == 5 ? VALUE(4) : EXPECT_NS;
 	}
 	if (stage_ask(s, a, &c, &r))

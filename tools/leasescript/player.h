@@ -2,9 +2,11 @@
 /*
  * player.h - inside an actor's process.
  *
- *   player.c         serves commands, on the main thread or a thread each; forks
- *   player_files.c   ordinary operations through the mount
- *   player_leases.c  the session: leases, mappings, pins, events
+ *   player.c          serves commands, on the main thread or a thread each; forks
+ *   player_files.c    ordinary operations through the mount
+ *   player_session.c  the session and its events
+ *   player_leases.c   leases and pins
+ *   player_memory.c   direct mappings
  *
  * Lock order: player.lock guards the tables of open files and leases; the session's reader thread
  * takes it to answer a recall. It is never held over a system call on the mount that can be parked.

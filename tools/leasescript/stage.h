@@ -23,7 +23,8 @@ struct lease_name {
 	struct lease_name *next;
 	char name[SCRIPT_NAME_MAX + 1];
 	char file[ACTOR_PATH_MAX];
-	uint64_t id, offset, length;
+	uint64_t id, offset, length; /* id 0: it was refused, and may become available */
+	uint32_t slot;
 	bool write;
 };
 

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * session.h - an actor's session, shared by player_session.c, player_leases.c, player_memory.c.
+ *
+ * A lease that a script names may be cut: by the return of its middle, or by a revocation. What is
+ * left of it are *pieces*, leases of their own to the daemon; what was revoked are *ghosts*, to be
+ * acknowledged. All belong to one struct held, found by the id of the first grant.
+ *
+ * Everything here is guarded by player.lock. Calls on the control file are made under it: they are
+ * never parked (include/leasefs/control.h).
+ */
+#ifndef LEASESCRIPT_SESSION_H
+#define LEASESCRIPT_SESSION_H
+
+#include <leasefs/control.h>
+#include <pthread.h>
+
+#include "player.h"
+
+struct piece {
+	struct piece *next;
+	uint64_t id, offset, length;
+};
+
+struct held {
+	struct held *next;
+	uint64_t id; /* of the grant */
+	uint64_t offset, length;
+	uint32_t slot;
+	bool write;
+	struct piece *pieces, *ghosts;
+	char *memory; /* all of it at one address; NULL: not mapped */
+};
+
+struct pin {
+	struct pin *next;
+	struct held *held;
+	uint64_t id; /* 0: of the slot */
+	struct buffer *buffer; /* registered, too; or NULL */
+};
+
+struct event {
+	struct event *next;
+	struct leasefs_event record;
+	bool answered; /* by the actor itself: does not count for `expect nothing` */
+};
+
+struct session {
+	int control;
+	struct leasefs_hello hello;
+	struct leasefs_pin_line *lines;
+	size_t lines_bytes;
+
+	struct held *held;
+	struct pin *pins;
+	struct event *events, **events_end;
+	pthread_cond_t arrived;
+
+	pthread_t reader;
+	bool reading;
+	int wake; /* eventfd: the reader is to end */
+	uint32_t answer;
+	uint64_t answer_after_ns;
+	bool dead; /* the daemon has gone */
+};
+
+/* Positive errno, as everywhere in the player. The lock is held. */
+int session_call(struct session *s, unsigned long number, void *argument);
+int session_map_lines(struct session *s, uint64_t bytes);
+struct held *session_find(struct session *s, const struct command *c); /* made if not known yet */
+int session_start_reader(struct player *p);
+void session_pump(struct player *p); /* takes what events there are, without waiting */
+void session_close(struct player *p); /* releases the lock while the reader ends */
+
+int lease_return(struct session *s, struct held *h, uint64_t offset, uint64_t length);
+int lease_unpin_all(struct session *s, struct held *h);
+void lease_forget(struct session *s, struct held *h);
+bool held_owns(const struct held *h, uint64_t id); /* as a piece, a ghost or itself */
+
+int memory_map(struct session *s, struct held *h);
+void memory_hide(struct held *h, uint64_t offset, uint64_t length); /* no access any more */
+int memory_store(struct held *h, uint64_t offset, uint64_t length, uint64_t seed);
+int memory_load(struct held *h, const struct command *c, struct reply *r);
+int buffer_register(struct held *h, uint64_t offset, uint64_t length, struct buffer **out);
+void buffer_unregister(struct buffer *b);
+void memory_prepare(void); /* the handler for faults; once */
+
+#endif
