@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,18 +120,44 @@ int mountpoint_check(const struct options *o, struct diag *d)
 	return result;
 }
 
+/* ---- what is done to the mount itself -------------------------------------------------------- */
+
+static void run(const char *const *argv)
+{
+	pid_t pid;
+	int status, result = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ);
+
+	if (result != 0) {
+		log_warning("cannot run %s: %s", argv[0], strerror(result));
+		return;
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return;
+	if (status != 0)
+		log_warning("%s %s failed", argv[0], argv[1]);
+}
+
+int mountpoint_device(const char *path, uint64_t *device)
+{
+	struct statx found;
+
+	/* DONT_SYNC: what the kernel knows by itself, without asking the filesystem. */
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &found) != 0)
+		return -errno;
+	*device = (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
+	return 0;
+}
+
+void mountpoint_write_back(const char *path)
+{
+	run((const char *const[]){"sync", "-f", "--", path, NULL});
+}
+
 void mountpoint_detach(const char *path)
 {
-	const char *const argv[] = {
-		"fusermount3", "-u", "-z", "-q", "--", path, NULL};
-	pid_t pid;
-
-	if (geteuid() == 0) {
-		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
-			log_warning("cannot unmount %s: %s", path,
-				strerror(errno));
-	} else if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) == 0) {
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	if (geteuid() != 0)
+		run((const char *const[]){"fusermount3", "-u", "-z", "-q", "--", path, NULL});
+	else if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+		log_warning("cannot unmount %s: %s", path, strerror(errno));
 }

@@ -56,8 +56,8 @@ static int open_pool(struct daemon *d, struct diag *diag)
 	result = core_get(d->core, FUSE_ROOT_ID, &d->root);
 	if (result != 0) {
 		core_close(d->core);
-		return diag_set(diag, result, "cannot read the root directory: %s",
-			strerror(-result));
+		return diag_set(
+			diag, result, "cannot read the root directory: %s", strerror(-result));
 	}
 	core_hold_inode(d->core, d->root, 1);
 	if (info.recovered_records != 0 || info.recovered_inodes != 0)
@@ -76,8 +76,8 @@ static int close_pool(struct daemon *d)
 static int mount_session(struct daemon *d, struct diag *diag)
 {
 	/* libfuse keeps the arguments it does not know: ours are all its own. */
-	struct fuse_args args = FUSE_ARGS_INIT(
-		d->options->session_args.argc, d->options->session_args.argv);
+	struct fuse_args args =
+		FUSE_ARGS_INIT(d->options->session_args.argc, d->options->session_args.argv);
 
 	d->session = fuse_session_new(&args, &operations, sizeof(operations), d);
 	if (d->session == NULL) {
@@ -101,27 +101,15 @@ static int mount_session(struct daemon *d, struct diag *diag)
 
 /* ---- serving --------------------------------------------------------------------------------- */
 
-/* The mount at our mount point is still ours, and not one that was put above it. */
-static bool is_ours(const struct daemon *d, dev_t device)
-{
-	struct stat st;
-
-	return stat(d->options->mountpoint, &st) == 0 && st.st_dev == device;
-}
-
-/* Told to end, with the mount still there. */
-static void end_mount(struct daemon *d, dev_t device)
+/* Told to end, with the mount still there; what is above it by now, if so, is not ours to undo. */
+static void end_mount(struct daemon *d, uint64_t device)
 {
 	struct pollfd event = {.fd = channel_event_fd(d), .events = POLLIN};
+	uint64_t found;
 
 	arbitrate_cancel(d);
-	if (is_ours(d, device)) {
-		int fd = open(d->options->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0) {
-			if (syncfs(fd) != 0)
-				log_warning("could not write everything back: %s", strerror(errno));
-			close(fd);
-		}
+	if (mountpoint_device(d->options->mountpoint, &found) == 0 && found == device) {
+		mountpoint_write_back(d->options->mountpoint);
 		mountpoint_detach(d->options->mountpoint);
 	}
 	/* Who still has files open there loses them. */
@@ -133,17 +121,14 @@ struct waiting {
 	int signal_fd;
 	void (*usable)(void *context);
 	void *context;
-	dev_t device;
+	uint64_t device;
 	bool ready;
 };
 
 static void became_ready(struct daemon *d, struct waiting *w)
 {
-	struct stat st;
-
 	w->ready = true;
-	if (stat(d->options->mountpoint, &st) == 0)
-		w->device = st.st_dev;
+	(void)mountpoint_device(d->options->mountpoint, &w->device);
 	w->usable(w->context);
 }
 
@@ -170,7 +155,8 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 		}
 	}
 	if (!w->ready)
-		return diag_set(diag, -EPROTO, "the kernel and libfuse did not agree on a protocol");
+		return diag_set(
+			diag, -EPROTO, "the kernel and libfuse did not agree on a protocol");
 	return 0;
 }
 
