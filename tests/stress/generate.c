@@ -96,7 +96,7 @@ static bool walk_down(struct generator *g, mode_t type, char path[PATH_BYTES])
 
 static void pick(struct generator *g, mode_t type, char path[PATH_BYTES])
 {
-	if (S_ISREG(type) && rng_percent(&g->rng, 15)) {
+	if (S_ISREG(type) && g->options->slots && rng_percent(&g->rng, 15)) {
 		snprintf(path, PATH_BYTES, "@%u", (unsigned)rng_below(&g->rng, SLOTS));
 		return;
 	}
@@ -273,7 +273,8 @@ static enum op_kind pick_kind(struct generator *g)
 		while (at >= weights[i].weight)
 			at -= weights[i++].weight;
 		enum op_kind kind = weights[i].kind;
-		if ((kind == OP_TMPFILE && !g->options->tmpfile) ||
+		bool slot = kind == OP_OPEN || kind == OP_TMPFILE || kind == OP_CLOSE;
+		if ((slot && !g->options->slots) || (kind == OP_TMPFILE && !g->options->tmpfile) ||
 			(kind == OP_CHOWN && !g->options->privileged))
 			continue;
 		return kind;

@@ -19,8 +19,8 @@ struct run_options {
 };
 
 struct run_result {
-	int failed;       /* 0: passed; else the child's exit status or signal is in `how` */
-	size_t failed_at; /* the operation at which it was found; script.count: at the end */
+	int failed;            /* 0: passed; else the child's exit status or signal is in `how` */
+	size_t failed_at;      /* the operation at which it was found; script.count: at the end */
 	uint64_t out_of_space; /* operations that ended in ENOSPC, plausibly */
 	char how[64];
 };

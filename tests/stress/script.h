@@ -85,6 +85,7 @@ struct script_options {
 	unsigned batch; /* operations between two comparisons */
 	bool crash;     /* crash and remount between batches */
 	bool tmpfile;
+	bool slots;          /* held files */
 	bool privileged;     /* chown, device nodes */
 	uint64_t file_bytes; /* most files stay below */
 	bool huge;           /* now and then an offset around a TiB */

@@ -281,6 +281,7 @@ int main(int argc, char **argv)
 			.batch = 100,
 			.crash = true,
 			.tmpfile = true,
+			.slots = true,
 			.privileged = geteuid() == 0,
 			.file_bytes = 3u << 20},
 		.runs = 1,
