@@ -128,7 +128,9 @@ static int check_size(const struct region *r, const struct region_options *o, st
 	if (o->bytes && r->bytes != o->bytes)
 		return diag_set(d, -EUCLEAN, "%s is %" PRIu64 " bytes, the pool says %" PRIu64,
 			o->path, r->bytes, o->bytes);
-	if (r->bytes == 0 || r->bytes % r->alignment)
+	if (r->bytes == 0)
+		return diag_set(d, -EINVAL, "%s is empty: not a region of a pool", o->path);
+	if (r->bytes % r->alignment)
 		return diag_set(d, -EINVAL,
 			"%s is %" PRIu64
 			" bytes, which is not a multiple of its mapping unit, %" PRIu64 " bytes",
