@@ -245,6 +245,10 @@ static int unmount(const char *mount, int lazy)
 
 	if (umount2(mount, lazy ? MNT_DETACH : 0) == 0)
 		return 0;
+	if (geteuid() == 0) {
+		perror(mount);
+		return -1;
+	}
 	return run_to_end("/dev/null", argv);
 }
 

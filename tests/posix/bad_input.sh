@@ -47,7 +47,7 @@ case_truncated_pool() {
 	for bytes in $((size - 1)) $((size - 4096)) $((size / 2)) 8192 4096 4095 1 0; do
 		cp -a "$(pool_path pool)" "$(pool_path cut)"
 		truncate -s "$bytes" "$(pool_path cut)/meta"
-		refuses_mount "damaged|truncated|short|smaller|superblock|not a (leasefs )?pool|fsck|multiple" cut
+		refuses_mount "damaged|truncated|short|smaller|superblock|not a (leasefs )?pool|fsck|multiple|empty" cut
 		rm -rf "$(pool_path cut)"
 	done
 	cp -a "$(pool_path pool)" "$(pool_path cut)"
