@@ -55,6 +55,7 @@ struct channel {
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
 	atomic_bool init_answered; /* its reply is the first; others may come before state says so */
+	atomic_bool was_ready;
 	atomic_uint reading; /* workers in read(2) or about to */
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool kills_privileges;
@@ -120,6 +121,8 @@ static ssize_t channel_writev(int fd, struct iovec *vector, int count, void *use
 		init_reply(ch, vector, count);
 	ssize_t n = writev(fd, vector, count);
 	int saved = errno;
+	if (n >= 0 && error == 0)
+		atomic_store(&ch->was_ready, true);
 	channel_set_state(ch, n < 0 || error != 0 ? CHANNEL_ENDED : CHANNEL_READY);
 	errno = saved;
 	return n;
@@ -347,6 +350,11 @@ int channel_start(struct daemon *d)
 int channel_event_fd(const struct daemon *d)
 {
 	return d->channel->event_fd;
+}
+
+bool channel_was_ready(const struct daemon *d)
+{
+	return atomic_load(&d->channel->was_ready);
 }
 
 enum channel_state channel_state(const struct daemon *d)

@@ -39,6 +39,8 @@ int channel_start(struct daemon *d); /* the first worker */
 enum channel_state { CHANNEL_STARTING, CHANNEL_READY, CHANNEL_ENDED };
 int channel_event_fd(const struct daemon *d);
 enum channel_state channel_state(const struct daemon *d);
+/* READY has been reached, also if it has ENDED since. */
+bool channel_was_ready(const struct daemon *d);
 /* Waits until no worker is left. */
 void channel_stop(struct daemon *d);
 void channel_close(struct daemon *d);

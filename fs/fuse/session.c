@@ -139,7 +139,7 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 
 	for (;;) {
 		enum channel_state state = channel_state(d);
-		if (state == CHANNEL_READY && !w->ready)
+		if (!w->ready && channel_was_ready(d))
 			became_ready(d, w);
 		if (state == CHANNEL_ENDED)
 			break;

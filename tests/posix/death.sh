@@ -153,6 +153,21 @@ case_remount_at_once() {
 	done
 }
 
+# An end that comes before the daemon has got its breath is an end like any other: status 0 for an
+# unmount, and a SIGKILL leaves no thread that waits for an answer of its own.
+case_end_at_once() {
+	local i
+	need_pool
+	pool_make pool 64M
+	for i in $(seq 15); do
+		pool_mount pool
+		pool_unmount pool
+		pool_mount pool
+		pool_kill pool
+		echo "$i: both ended"
+	done
+}
+
 # Handles of a dead mount are dead, and the mount point can be used again.
 case_dead_handles() {
 	need_pool
