@@ -246,7 +246,8 @@ static int unmount(const char *mount, int lazy)
 	if (umount2(mount, lazy ? MNT_DETACH : 0) == 0)
 		return 0;
 	if (geteuid() == 0) {
-		perror(mount);
+		if (!lazy)
+			perror(mount);
 		return -1;
 	}
 	return run_to_end("/dev/null", argv);
@@ -292,10 +293,12 @@ int server_kill(struct server *s)
 	if (s->pid == 0)
 		return 0;
 	kill(s->pid, SIGKILL);
+	umount2(s->mount, MNT_FORCE | MNT_DETACH); /* root only: also ends what hangs in the kernel */
 	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	s->pid = 0;
-	return unmount(s->mount, 1);
+	unmount(s->mount, 1);
+	return 0;
 }
 
 void server_discard(struct server *s)

@@ -52,7 +52,7 @@ case_truncated_pool() {
 	done
 	cp -a "$(pool_path pool)" "$(pool_path cut)"
 	truncate -s 4096 "$(pool_path cut)"/data.*
-	refuses_mount "damaged|truncated|short|smaller|region|fsck" cut
+	refuses_mount "damaged|truncated|short|smaller|region|fsck|the pool says" cut
 	rm "$(pool_path cut)"/data.*
 	refuses_mount "damaged|missing|region|no such file|fsck" cut
 }

@@ -153,7 +153,7 @@ finish_case() {
 unmount_below() {
 	local target
 	while read -r target; do
-		umount -l "$target" 2>/dev/null || fusermount3 -uz "$target" 2>/dev/null || true
+		umount -fl "$target" 2>/dev/null || fusermount3 -uz "$target" 2>/dev/null || true
 	done < <(awk -v base="$1" 'index($5, base) == 1 { print $5 }' /proc/self/mountinfo |
 		sort -r)
 }
