@@ -57,20 +57,28 @@ static void read_boot_id(uint8_t out[16])
 	}
 }
 
-/* Of all data regions; takes no lock. */
-static int sync_data(void *context)
+int core_sync_regions(struct core *c, bool *lost)
 {
-	struct core *c = context;
 	uint32_t count = atomic_load_explicit(&c->region_count, memory_order_acquire);
 
+	*lost = false;
 	for (uint32_t i = 0; i < count; i++) {
-		struct data_region *region = tables_region(c, i);
-		int error = region ? region_sync_all(region->region) : 0;
+		struct data_region *r = tables_region(c, i);
+		int error = r ? region_sync_all(r->region) : 0;
 
-		if (error)
+		if (error && region_lost(r->region))
+			*lost = true;
+		else if (error)
 			return error;
 	}
 	return 0;
+}
+
+static int sync_data(void *context)
+{
+	bool lost;
+
+	return core_sync_regions(context, &lost);
 }
 
 void core_journal_config(struct core *c, struct journal_config *out)
@@ -318,7 +326,11 @@ int core_close(struct core *c)
 	c->icache = NULL;
 	if (!c->options.read_only) {
 		/* Data first, while the regions are open: a clean pool is a whole one. */
-		error = sync_data(c);
+		bool lost;
+
+		error = core_sync_regions(c, &lost);
+		if (!error && lost)
+			error = -EIO;
 		int closed = journal_close(c->journal);
 
 		c->journal = NULL;

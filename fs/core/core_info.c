@@ -178,18 +178,15 @@ int core_sync(struct core *c)
 {
 	uint32_t count = atomic_load_explicit(&c->region_count, memory_order_acquire);
 	uint64_t position;
+	bool lost = false;
 	int error;
 
 	if (c->options.read_only)
 		return 0;
-	/* Direct stores of lease holders too; a deferring journal sees to that by itself. */
-	for (uint32_t i = 0; i < count && !journal_defers(c->journal); i++) {
-		struct data_region *r = tables_region(c, i);
-
-		error = r ? region_sync_all(r->region) : 0;
-		if (error)
-			return error;
-	}
+	/* Direct stores of lease holders too, which no journal knows of. */
+	error = core_sync_regions(c, &lost);
+	if (error)
+		return error;
 	error = journal_sync(c->journal);
 	if (error)
 		return error;
@@ -202,7 +199,7 @@ int core_sync(struct core *c)
 		if (r)
 			space_reap(r->space, position);
 	}
-	return 0;
+	return lost ? -EIO : 0;
 }
 
 /* The units of a region that a range of bytes touches. */

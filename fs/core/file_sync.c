@@ -7,7 +7,6 @@
  * stores into them without telling anybody.
  */
 #include <errno.h>
-#include <stdatomic.h>
 
 #include "file.h"
 
@@ -24,6 +23,8 @@ static int collect_piece(void *context, const struct piece *piece)
 {
 	struct syncing *s = context;
 
+	if (piece->region && region_lost(piece->region))
+		return -EIO;
 	if (!piece->region || piece->unwritten || region_media(piece->region) != REGION_PAGE_CACHE)
 		return 0;
 	if (s->count == SYNC_EXTENTS_MAX) {
@@ -34,25 +35,13 @@ static int collect_piece(void *context, const struct piece *piece)
 	return 0;
 }
 
-static int sync_regions(struct core *c)
-{
-	uint32_t count = atomic_load(&c->region_count);
-
-	for (uint32_t i = 0; i < count; i++) {
-		struct data_region *dr = tables_region(c, i);
-		int error = dr ? region_sync_all(dr->region) : 0;
-
-		if (error)
-			return error;
-	}
-	return 0;
-}
-
 /* Without the file's lock: blocks that leave the file meanwhile are synced for nothing. */
 static int sync_collected(struct core *c, const struct syncing *s)
 {
+	bool lost; /* another file's: collect_piece() looked at this one's */
+
 	if (s->more)
-		return sync_regions(c);
+		return core_sync_regions(c, &lost);
 	for (int i = 0; i < s->count; i++) {
 		const struct piece *p = &s->pieces[i];
 		int error = region_sync(p->region, p->region_offset, p->length);

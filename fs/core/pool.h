@@ -105,6 +105,11 @@ int core_open_pool(struct core *c, struct diag *d);
 int core_open_meta(struct core *c, struct diag *d);
 int core_open_journal(struct core *c, struct diag *d);
 int core_open_spaces(struct core *c, struct diag *d);
+/*
+ * All data regions durable; takes no lock. A lost one (region.h) is passed over: its files have
+ * their errors, and what an owner does to their own region must not stop everybody else's commits.
+ */
+int core_sync_regions(struct core *c, bool *lost);
 void core_journal_config(struct core *c, struct journal_config *out);
 
 #define HEAP_GROUP_BYTES ((uint64_t)GROUP_BITS * BLOCK_SIZE)
