@@ -48,7 +48,7 @@ enum repair_kind {
 	REPAIR_SIZE,
 	REPAIR_NLINK,
 	REPAIR_PARENT,
-	REPAIR_TRIM,      /* ino: no trim range */
+	REPAIR_ACL_FLAGS,
 	REPAIR_LOST,      /* ino: a name in /lost+found */
 	REPAIR_ATTENTION, /* ino, a: 1 or 0 */
 	REPAIR_LEAK,      /* space, a: unit, b: count: free */
@@ -133,10 +133,26 @@ int verify_tree(struct verify *v, uint64_t ino, const struct media_root *root, c
 int verify_supers(struct verify *v);
 int verify_spaces(struct verify *v);
 int verify_inodes(struct verify *v);
+int verify_attributes(struct verify *v, uint64_t ino, const struct media_inode *record);
 int verify_names(struct verify *v);
 int verify_bitmaps(struct verify *v);
 
 int verify_repair(struct verify *v, const struct repair *repair);
+
+/*
+ * The pieces of extended attributes, in the order of their tree (xattr.h). verify_piece() takes the
+ * next one; it says whether what stood before it was cut off, and whether this one is whole now.
+ */
+struct xattr_pieces {
+	uint64_t key;  /* of piece 0 */
+	unsigned next; /* number of the piece that should follow; 0: none should */
+	uint64_t bytes, wanted;
+	uint32_t acl_flags; /* of those that were whole */
+	uint32_t acl_flag;
+};
+enum piece_state { PIECE_MORE, PIECE_WHOLE, PIECE_BAD };
+enum piece_state verify_piece(
+	struct verify *v, struct xattr_pieces *p, const struct btree_item *item, bool *cut_off);
 
 /* Is the extent one that the file's map may hold? NULL, or what is wrong. */
 const char *verify_extent_fault(struct verify *v, const struct media_extent *e);

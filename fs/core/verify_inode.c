@@ -227,17 +227,6 @@ static int check_directory(struct file *f)
 	return r;
 }
 
-static int check_attributes(struct file *f)
-{
-	bool damaged, repair;
-	int r = verify_tree(f->v, f->ino, &f->record->xattrs, "extended attributes",
-		"cut out: attributes are lost", NULL, NULL, &damaged, &repair);
-
-	if (r == 0 && repair)
-		r = verify_queue(f->v, &(struct repair){.kind = REPAIR_XATTRS, .ino = f->ino});
-	return r;
-}
-
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static int bad_record(struct verify *v, uint64_t ino, const char *why)
@@ -293,7 +282,7 @@ static int check_one(struct verify *v, uint64_t ino)
 	default:
 		break;
 	}
-	return r < 0 ? r : check_attributes(&f);
+	return r < 0 ? r : verify_attributes(v, ino, f.record);
 }
 
 /* In a group without a bitmap: is there a record at that number that says it is in use? */

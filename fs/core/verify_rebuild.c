@@ -23,13 +23,11 @@ struct rebuild {
 	uint64_t items;
 	uint64_t blocks, next; /* of extents */
 	/* Pieces of the attribute that is being read: it is copied when it is whole. */
+	struct xattr_pieces state;
 	struct {
-		uint64_t key;
 		uint16_t bytes;
 		uint8_t value[BTREE_VALUE_MAX];
 	} pieces[XATTR_PIECES_MAX];
-	unsigned piece_count;
-	uint64_t piece_bytes, wanted_bytes;
 };
 
 static int add(struct rebuild *b, uint64_t key, const void *value, uint16_t bytes)
@@ -71,31 +69,16 @@ static int copy_extent(struct rebuild *b, const struct btree_item *item)
 static int copy_attribute(struct rebuild *b, const struct btree_item *item)
 {
 	unsigned piece = item->key & 0xff;
-	const struct media_xattr *x;
+	bool cut_off;
 	int error = 0;
+	enum piece_state state = verify_piece(b->v, &b->state, item, &cut_off);
 
-	if (piece == 0) {
-		b->piece_count = 0;
-		b->piece_bytes = 0;
-		if (xattr_decode(item, &x) < 0)
-			return 0;
-		b->wanted_bytes = sizeof(*x) + x->name_bytes + x->value_bytes;
-	} else if (piece != b->piece_count || b->pieces[0].key >> 8 != item->key >> 8) {
-		b->piece_count = 0;
+	if (state == PIECE_BAD)
 		return 0;
-	}
-	if (piece >= XATTR_PIECES_MAX)
-		return 0;
-	b->pieces[piece].key = item->key;
 	b->pieces[piece].bytes = item->bytes;
 	memcpy(b->pieces[piece].value, item->value, item->bytes);
-	b->piece_bytes += item->bytes;
-	b->piece_count++;
-	if (b->piece_bytes != b->wanted_bytes)
-		return 0;
-	for (unsigned i = 0; error == 0 && i < b->piece_count; i++)
-		error = add(b, b->pieces[i].key, b->pieces[i].value, b->pieces[i].bytes);
-	b->piece_count = 0;
+	for (unsigned i = 0; error == 0 && state == PIECE_WHOLE && i <= piece; i++)
+		error = add(b, b->state.key + i, b->pieces[i].value, b->pieces[i].bytes);
 	return error;
 }
 
@@ -124,6 +107,7 @@ static int put_in_place(struct rebuild *b, uint64_t offset)
 	m = shadow;
 	if (b->xattrs) {
 		m->xattrs = b->root;
+		m->acl_flags = b->state.acl_flags;
 		return 0;
 	}
 	m->tree = b->root;

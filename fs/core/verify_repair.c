@@ -200,6 +200,9 @@ static int set_field(struct verify *v, struct tx *tx, const struct repair *r)
 	case REPAIR_PARENT:
 		m->parent = r->a;
 		return 0;
+	case REPAIR_ACL_FLAGS:
+		m->acl_flags = (uint32_t)r->a;
+		return 0;
 	default:
 		/* A link that was not counted: no orphan any more. */
 		if (m->nlink == 0 && r->a > 0 && m->trim_start == m->trim_end)

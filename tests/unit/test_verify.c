@@ -463,6 +463,38 @@ static void damaged_attributes_leave_the_others(void **state)
 	core_put(pool.c, ip, 1);
 }
 
+static void an_attribute_that_lacks_a_piece_is_removed(void **state)
+{
+	struct inode *ip = verify_pool_get(pool.c, "/small");
+	struct btree tree = inode_tree(pool.c, ip);
+	uint64_t key = xattr_hash(pool.c->super.hash_seed, "user.attribute-5", 16);
+	struct media_inode *m;
+	uint8_t value[9000];
+	struct tx *tx;
+
+	assert_int_equal(tx_begin(pool.c->meta, &tx), 0);
+	assert_int_equal(inode_edit(pool.c, tx, ip, &m), 0);
+	assert_int_equal(btree_delete(&tree, tx, &m->xattrs, key + 2), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	core_put(pool.c, ip, 1);
+	verify_pool_mend(&pool, "(/small): extended attributes that are not whole");
+	ip = verify_pool_get(pool.c, "/small");
+	assert_int_equal(core_getxattr(pool.c, ip, "user.attribute-5", value, 9000), -ENODATA);
+	assert_int_equal(core_getxattr(pool.c, ip, "user.attribute-4", value, 9000), 7500);
+	core_put(pool.c, ip, 1);
+}
+
+static void set_acl_flags(struct media_inode *m, uint64_t n)
+{
+	m->acl_flags = (uint32_t)n;
+}
+
+static void wrong_acl_flags_are_corrected(void **state)
+{
+	verify_pool_edit(&pool, "/small", set_acl_flags, 3);
+	verify_pool_mend(&pool, "does not say which ACLs it has");
+}
+
 static void a_link_without_its_target_is_removed(void **state)
 {
 	flip(leaf_of(root_of("/long-link", false)));
@@ -613,6 +645,8 @@ int main(void)
 		DAMAGE(a_damaged_root_of_a_directory_loses_no_file),
 		DAMAGE(a_damaged_leaf_of_a_map_leaves_a_hole),
 		DAMAGE(damaged_attributes_leave_the_others),
+		DAMAGE(an_attribute_that_lacks_a_piece_is_removed),
+		DAMAGE(wrong_acl_flags_are_corrected),
 		DAMAGE(a_link_without_its_target_is_removed),
 		DAMAGE(a_damaged_bitmap_is_made_anew),
 		DAMAGE(a_damaged_superblock_is_written_again),
