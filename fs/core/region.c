@@ -449,8 +449,8 @@ void region_fence(struct region *r)
 {
 	if (r->media == REGION_PMEM)
 		pmem_drain();
-	else
-		atomic_thread_fence(memory_order_seq_cst);
+	else /* stores stay in order; nobody waits until they are seen */
+		atomic_thread_fence(memory_order_release);
 	record_fence(r);
 }
 
