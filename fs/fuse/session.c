@@ -195,7 +195,12 @@ static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
 	control_stop(d);
 	invalidate_stop(d);
 	arbitrate_stop(d);
-	fuse_session_unmount(d->session); /* closes the descriptor; unmounts what is still there */
+	/*
+	 * libfuse unmounts whatever is at the mount point, unless the connection has ended. Where we
+	 * detached a mount that is still in use, or found another one above it, that is not ours.
+	 */
+	if (result != 0 || channel_state(d) == CHANNEL_ENDED)
+		fuse_session_unmount(d->session);
 	channel_close(d);
 	fuse_session_destroy(d->session);
 	return result;
