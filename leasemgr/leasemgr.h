@@ -228,6 +228,7 @@ int lm_ack(struct lm_session *s, uint64_t lease, uint64_t now_ns);
 struct lm_lease_info {
 	uint64_t lease;
 	uint64_t session;
+	void *owner; /* of the session */
 	uint64_t ino;
 	uint64_t start, end;
 	uint64_t granted_ns;

@@ -151,7 +151,8 @@ int call_leases(const struct call *call, void *data)
 			.age_ns = now_ns - l.granted_ns,
 			.quarantine_bytes = l.quarantine_bytes, .pid = l.pid, .uid = l.uid,
 			.mode = l.mode, .flags = l.flags & ~LM_LEASE_MAKING,
-			.range_pins = l.range_pins};
+			.range_pins = l.range_pins,
+			.slot_pins = holder_slot_pins(l.owner, l.slot)};
 		if (l.recall_deadline_ns > now_ns)
 			out->recall_left_ns = l.recall_deadline_ns - now_ns;
 		count++;

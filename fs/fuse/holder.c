@@ -137,6 +137,17 @@ static bool line_is_zero(const struct holder *h, uint32_t slot)
 		line.pins == 0;
 }
 
+uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
+{
+	struct leasefs_pin_line line;
+
+	if (h->pin_fd < 0 || slot >= h->lines)
+		return 0;
+	if (pread(h->pin_fd, &line, sizeof(line), line_at(slot)) != (ssize_t)sizeof(line))
+		return 1;
+	return line.pins;
+}
+
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 {
 	const struct holder *h = owner;

@@ -73,6 +73,9 @@ struct holder {
 	unsigned in_flight;
 };
 
+/* What the client has counted up in that line; 1 if it cannot be read. */
+uint32_t holder_slot_pins(const struct holder *h, uint32_t slot);
+
 struct holder *holder_new(struct arbiter *a); /* NULL: no memory. In arbiter.holders */
 void holder_get(struct holder *h);
 void holder_put(struct holder *h);

@@ -295,7 +295,7 @@ struct leasefs_lease_info {
 	uint32_t mode;
 	uint32_t flags; /* LEASEFS_LEASE_* */
 	uint32_t range_pins;
-	uint32_t pad;
+	uint32_t slot_pins; /* of the whole lease, as its line says */
 };
 
 /* All leases, page by page; an ordinary user sees those of their own user id. */

@@ -46,6 +46,7 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 
 /* Opens the session if there is none yet. */
 int leases_open_session(struct player *p);
+int leases_take_session(struct player *p, int descriptor); /* from another actor; becomes ours */
 int leases_session_descriptor(struct player *p); /* borrowed; -1: none */
 /* In the child of a fork: threads are gone, locks are as they were. */
 void leases_after_fork(struct player *p);

@@ -2,9 +2,10 @@
 /*
  * player_session.c - the session of an actor: the control file, and the events read from it.
  *
- * A reader thread takes events as they come, so that a holder that answers recalls by itself does so
- * whatever its main thread is waiting in. It waits by poll(2) and never sits in read(2), or the last
- * close of the session would have to wait for it.
+ * Events are taken when the script asks for them. A holder that answers recalls by itself has a
+ * reader thread too, and does so whatever its main thread is waiting in; others have none, so that
+ * of the processes that share a session the one that is asked gets the event. The thread waits by
+ * poll(2) and never sits in read(2), or the last close of the session would have to wait for it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -116,7 +117,7 @@ static void free_session(struct session *s)
 
 static int adopt_control(struct player *p, int control)
 {
-	struct session *s;
+	struct session *s = NULL;
 	int r = new_session(control, &s);
 
 	if (r) {
@@ -132,7 +133,7 @@ static int adopt_control(struct player *p, int control)
 		return r;
 	}
 	p->session = s;
-	return session_start_reader(p);
+	return 0;
 }
 
 int leases_open_session(struct player *p)
@@ -325,6 +326,27 @@ void session_pump(struct player *p)
 		for (size_t i = 0; i < (size_t)n / sizeof(records[0]) && p->session == s; i++)
 			take_event(p, &records[i]);
 	}
+}
+
+void session_wait(struct player *p, uint64_t ns)
+{
+	struct session *s = p->session;
+	struct timespec until;
+
+	if (s->reading) { /* it takes what comes, and says so */
+		uint64_t at = monotonic_ns() + ns;
+
+		until = (struct timespec){(time_t)(at / 1000000000), (long)(at % 1000000000)};
+		pthread_cond_timedwait(&s->arrived, &p->lock, &until);
+		return;
+	}
+	struct pollfd events = {.fd = s->control, .events = POLLIN};
+
+	until = (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+	pthread_mutex_unlock(&p->lock);
+	if (ppoll(&events, 1, &until, NULL) > 0 && !(events.revents & POLLIN))
+		s->dead = true;
+	pthread_mutex_lock(&p->lock);
 }
 
 struct reader {

@@ -69,6 +69,8 @@ int session_call(struct session *s, unsigned long number, void *argument);
 int session_map_lines(struct session *s, uint64_t bytes);
 struct held *session_find(struct session *s, const struct command *c); /* made if not known yet */
 int session_start_reader(struct player *p);
+/* Waits for an event to come, or the daemon's end, without the lock; not longer than that. */
+void session_wait(struct player *p, uint64_t ns);
 void session_pump(struct player *p); /* takes what events there are, without waiting */
 void session_close(struct player *p); /* releases the lock while the reader ends */
 

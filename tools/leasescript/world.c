@@ -306,17 +306,24 @@ int world_make(struct world *w)
 	return chmod(w->mount, 01777) ? fail(w, -errno, "chmod: %s", strerror(errno)) : 0;
 }
 
+/* The files of processes that have just ended may be closed a moment after them: EBUSY till then. */
+#define BUSY_MS 5000
+
+static int try_unmount(struct world *w, char *output, size_t bytes)
+{
+	if (geteuid() == 0)
+		return umount2(w->mount, 0) ? -errno : 0;
+	return world_run(w, (const char *const[]){"fusermount3", "-u", w->mount, NULL}, output, bytes);
+}
+
 static int unmount(struct world *w)
 {
+	int64_t until = now_ms() + BUSY_MS;
 	char output[512] = "";
-	int r = -EPERM;
+	int r;
 
-	if (geteuid() == 0)
-		r = umount2(w->mount, 0) ? -errno : 0;
-	if (r == -EPERM)
-		r = world_run(w,
-			(const char *const[]){"fusermount3", "-u", w->mount, NULL}, output,
-			sizeof(output));
+	while ((r = try_unmount(w, output, sizeof(output))) && now_ms() < until)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	if (r) {
 		first_line(output);
 		return fail(w, -EBUSY, "the mount did not come off: %.300s",

@@ -1,0 +1,728 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* player_leases.c - an actor's leases and pins, and what it can be told to do with them. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "session.h"
+
+static const char *const event_names[] = {
+	[LEASEFS_EVENT_RECALL] = "recall",
+	[LEASEFS_EVENT_RECALL_CANCELLED] = "recall_cancelled",
+	[LEASEFS_EVENT_LAYOUT_CHANGED] = "layout_changed",
+	[LEASEFS_EVENT_REVOKED] = "revoked",
+	[LEASEFS_EVENT_AVAILABLE] = "available",
+	[LEASEFS_EVENT_DRAIN] = "drain",
+};
+
+/* ---- what is held ---------------------------------------------------------------------------- */
+
+bool held_owns(const struct held *h, uint64_t id)
+{
+	if (h->id == id)
+		return true;
+	for (const struct piece *p = h->pieces; p; p = p->next)
+		if (p->id == id)
+			return true;
+	for (const struct piece *p = h->ghosts; p; p = p->next)
+		if (p->id == id)
+			return true;
+	return false;
+}
+
+static struct held *add_held(struct session *s, uint64_t id, uint64_t offset, uint64_t length,
+	uint32_t slot, bool write)
+{
+	struct held *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->pieces = calloc(1, sizeof(*h->pieces));
+	if (!h->pieces) {
+		free(h);
+		return NULL;
+	}
+	*h->pieces = (struct piece){NULL, id, offset, length};
+	h->id = id;
+	h->offset = offset;
+	h->length = length;
+	h->slot = slot;
+	h->write = write;
+	h->next = s->held;
+	s->held = h;
+	return h;
+}
+
+/* A process that was given the session learns of its leases from the commands. */
+struct held *session_find(struct session *s, const struct command *c)
+{
+	for (struct held *h = s->held; h; h = h->next)
+		if (h->id == c->lease)
+			return h;
+	return add_held(s, c->lease, c->lease_offset, c->lease_length, c->slot, c->flag_write);
+}
+
+static void free_pieces(struct piece *p)
+{
+	while (p) {
+		struct piece *next = p->next;
+
+		free(p);
+		p = next;
+	}
+}
+
+void lease_forget(struct session *s, struct held *h)
+{
+	for (struct pin **link = &s->pins; *link;) {
+		struct pin *pin = *link;
+
+		if (pin->held != h) {
+			link = &pin->next;
+			continue;
+		}
+		*link = pin->next;
+		if (pin->buffer)
+			buffer_unregister(pin->buffer);
+		free(pin);
+	}
+	for (struct held **link = &s->held; *link; link = &(*link)->next) {
+		if (*link == h) {
+			*link = h->next;
+			break;
+		}
+	}
+	if (h->memory)
+		munmap(h->memory, h->length);
+	free_pieces(h->pieces);
+	free_pieces(h->ghosts);
+	free(h);
+}
+
+/* ---- granting and giving back ---------------------------------------------------------------- */
+
+static int file_descriptor(struct player *p, const struct command *c, int *fd, bool *ours)
+{
+	struct open_file *f = player_find_file(p, c->file);
+	char path[PATH_MAX];
+
+	*ours = !f;
+	if (f) {
+		*fd = f->fd;
+		return 0;
+	}
+	if (player_path(p, c->file, path, sizeof(path)))
+		return ENAMETOOLONG;
+	*fd = open(path, (c->flag_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	return *fd < 0 ? errno : 0;
+}
+
+/* Without the lock: the grant is asked of the file, and may have to wait for it. */
+static int lease(struct player *p, const struct command *c, struct reply *r)
+{
+	struct leasefs_grant grant = {
+		.offset = c->offset,
+		.length = c->length,
+		.mode = c->flag_write ? LEASEFS_MODE_WRITE : LEASEFS_MODE_READ,
+		.flags = c->flag_exclusive ? LEASEFS_GRANT_EXCLUSIVE : 0,
+	};
+	struct session *s;
+	bool ours;
+	int fd, error = leases_open_session(p);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&p->lock);
+	error = file_descriptor(p, c, &fd, &ours);
+	memcpy(grant.cookie, p->session->hello.cookie, sizeof(grant.cookie));
+	pthread_mutex_unlock(&p->lock);
+	if (error)
+		return error;
+	error = ioctl(fd, LEASEFS_IOC_GRANT, &grant) ? errno : 0;
+	if (ours)
+		close(fd);
+	if (error)
+		return error;
+	pthread_mutex_lock(&p->lock);
+	s = p->session;
+	if (!s || !add_held(s, grant.lease, grant.offset, grant.length, grant.slot, c->flag_write))
+		error = ENOMEM;
+	else if (grant.slot != LEASEFS_NO_SLOT)
+		error = session_map_lines(s, grant.pin_file_bytes);
+	pthread_mutex_unlock(&p->lock);
+	r->id = grant.lease;
+	r->extra = grant.offset;
+	r->third = grant.length;
+	r->fourth = grant.slot;
+	return error;
+}
+
+/* One piece, [offset, end) of it. */
+static int return_piece(struct session *s, struct held *h, struct piece **link, uint64_t offset,
+	uint64_t end)
+{
+	struct piece *p = *link;
+	uint64_t piece_end = p->offset + p->length;
+	struct leasefs_return give = {.lease = p->id, .offset = offset, .length = end - offset};
+	int r = session_call(s, LEASEFS_IOC_RETURN, &give);
+
+	if (r)
+		return r;
+	memory_hide(h, offset, end - offset);
+	if (give.rest) {
+		struct piece *rest = calloc(1, sizeof(*rest));
+
+		if (!rest)
+			return ENOMEM;
+		*rest = (struct piece){p->next, give.rest, end, piece_end - end};
+		p->next = rest;
+	}
+	if (offset > p->offset) {
+		p->length = offset - p->offset;
+	} else if (end < piece_end && !give.rest) {
+		p->offset = end;
+		p->length = piece_end - end;
+	} else {
+		*link = p->next;
+		free(p);
+	}
+	return 0;
+}
+
+int lease_return(struct session *s, struct held *h, uint64_t offset, uint64_t length)
+{
+	uint64_t end = length ? offset + length : UINT64_MAX;
+	bool some = false;
+
+	for (struct piece **link = &h->pieces; *link;) {
+		struct piece *p = *link;
+		uint64_t from = offset > p->offset ? offset : p->offset;
+		uint64_t to = end < p->offset + p->length ? end : p->offset + p->length;
+		int r;
+
+		if (from >= to) {
+			link = &p->next;
+			continue;
+		}
+		some = true;
+		/* A range that reaches out of a single lease is refused by the daemon, not cut here. */
+		if (length && h->pieces == p && !p->next) {
+			from = offset;
+			to = end;
+		}
+		r = return_piece(s, h, link, from, to);
+		if (r)
+			return r;
+		if (*link == p)
+			link = &p->next;
+	}
+	return some ? 0 : ENOENT;
+}
+
+static int return_lease(struct session *s, struct held *h, const struct command *c)
+{
+	if (!c->flag_range)
+		return lease_return(s, h, 0, 0);
+	if (!c->length)
+		return EINVAL;
+	return lease_return(s, h, c->offset, c->length);
+}
+
+static int downgrade(struct session *s, struct held *h)
+{
+	int r = h->pieces ? 0 : ENOENT;
+
+	for (struct piece *p = h->pieces; p && !r; p = p->next) {
+		struct leasefs_downgrade d = {.lease = p->id};
+
+		r = session_call(s, LEASEFS_IOC_DOWNGRADE, &d);
+	}
+	return r;
+}
+
+static int commit(struct session *s, struct held *h, uint64_t size)
+{
+	int r = h->pieces ? 0 : ENOENT;
+
+	for (struct piece *p = h->pieces; p && !r; p = p->next) {
+		struct leasefs_commit c = {.lease = p->id};
+
+		/* The size belongs to the piece that reaches it; past them all, the daemon says. */
+		if (size && (!p->next || (size > p->offset && size <= p->offset + p->length))) {
+			c.size = size;
+			size = 0;
+		}
+		r = session_call(s, LEASEFS_IOC_COMMIT, &c);
+	}
+	return r;
+}
+
+static int acknowledge(struct session *s, struct held *h)
+{
+	struct leasefs_ack ack = {.lease = h->id};
+
+	if (!h->ghosts)
+		return session_call(s, LEASEFS_IOC_ACK, &ack);
+	while (h->ghosts) {
+		struct piece *g = h->ghosts;
+		int r;
+
+		ack.lease = g->id;
+		r = session_call(s, LEASEFS_IOC_ACK, &ack);
+		if (r)
+			return r;
+		memory_hide(h, g->offset, g->length);
+		h->ghosts = g->next;
+		free(g);
+	}
+	return 0;
+}
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+static int pin_slot(struct session *s, const struct held *h)
+{
+	struct leasefs_pin_line *line;
+
+	if (h->slot == LEASEFS_NO_SLOT || !s->lines)
+		return ENOLCK;
+	if (((uint64_t)h->slot + 1) * sizeof(*line) > s->lines_bytes)
+		return ENOLCK;
+	line = &s->lines[h->slot];
+	__atomic_add_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
+		return 0;
+	__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
+	return EAGAIN;
+}
+
+static int unpin_slot(struct session *s, const struct held *h)
+{
+	struct leasefs_unpinned over = {.lease = h->id};
+	struct leasefs_pin_line *line;
+
+	if (h->slot == LEASEFS_NO_SLOT || !s->lines)
+		return ENOENT;
+	line = &s->lines[h->slot];
+	if (__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST) ||
+		!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
+		return 0;
+	return session_call(s, LEASEFS_IOC_UNPINNED, &over);
+}
+
+static const struct piece *piece_with(const struct held *h, uint64_t offset)
+{
+	for (const struct piece *p = h->pieces; p; p = p->next)
+		if (offset >= p->offset && offset - p->offset < p->length)
+			return p;
+	return h->pieces;
+}
+
+static int pin_range(struct session *s, struct held *h, const struct command *c, uint64_t *id)
+{
+	const struct piece *p = piece_with(h, c->offset);
+	struct leasefs_pin pin = {
+		.lease = p ? p->id : h->id,
+		.offset = c->offset,
+		.length = c->length,
+		.flags = c->flag_unbreakable ? LEASEFS_PIN_UNBREAKABLE : 0,
+	};
+	int r = session_call(s, LEASEFS_IOC_PIN, &pin);
+
+	if (!r)
+		*id = pin.pin;
+	return r;
+}
+
+static int pin(struct session *s, struct held *h, const struct command *c, struct reply *r)
+{
+	bool slot = !c->flag_range && !c->flag_unbreakable;
+	struct pin *pin = calloc(1, sizeof(*pin));
+	int error;
+
+	if (!pin)
+		return ENOMEM;
+	pin->held = h;
+	if (slot && !session_map_lines(s, s->hello.pin_file_bytes))
+		error = pin_slot(s, h);
+	else
+		error = pin_range(s, h, c, &pin->id);
+	if (!error && c->what == VERB_BUFPIN) {
+		struct leasefs_unpin unpin = {.pin = pin->id};
+
+		error = h->memory ? 0 : memory_map(s, h);
+		if (!error)
+			error = buffer_register(h, c->offset, c->length, &pin->buffer);
+		if (error)
+			(void)session_call(s, LEASEFS_IOC_UNPIN, &unpin);
+	}
+	if (error) {
+		free(pin);
+		return error;
+	}
+	pin->next = s->pins;
+	s->pins = pin;
+	r->id = pin->id;
+	r->extra = pin->id == 0;
+	return 0;
+}
+
+static int drop_pin(struct session *s, struct held *h, uint64_t id)
+{
+	struct leasefs_unpin unpin = {.pin = id};
+
+	return id ? session_call(s, LEASEFS_IOC_UNPIN, &unpin) : unpin_slot(s, h);
+}
+
+static int unpin(struct session *s, struct held *h, const struct command *c)
+{
+	uint64_t id = c->slot_pin ? 0 : c->pin;
+
+	for (struct pin **link = &s->pins; *link; link = &(*link)->next) {
+		struct pin *pin = *link;
+
+		if (pin->held != h || pin->id != id)
+			continue;
+		*link = pin->next;
+		if (pin->buffer)
+			buffer_unregister(pin->buffer);
+		free(pin);
+		return drop_pin(s, h, id);
+	}
+	/* Of the session, but taken by another process of it. */
+	return drop_pin(s, h, id);
+}
+
+int lease_unpin_all(struct session *s, struct held *h)
+{
+	int r = 0;
+
+	for (struct pin **link = &s->pins; *link;) {
+		struct pin *pin = *link;
+		int error;
+
+		if (pin->held != h) {
+			link = &pin->next;
+			continue;
+		}
+		*link = pin->next;
+		if (pin->buffer)
+			buffer_unregister(pin->buffer);
+		error = drop_pin(s, h, pin->id);
+		r = r ? r : error;
+		free(pin);
+	}
+	return r;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static const char *event_name(uint32_t kind)
+{
+	return kind < sizeof(event_names) / sizeof(event_names[0]) && event_names[kind]
+		       ? event_names[kind]
+		       : "an unknown event";
+}
+
+static bool overlaps_request(const struct player *p, const struct command *c,
+	const struct leasefs_event *e)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (player_path(p, c->file, path, sizeof(path)) || stat(path, &st))
+		return false;
+	return e->inode == st.st_ino && e->offset < c->lease_offset + c->lease_length &&
+	       c->lease_offset < e->offset + e->length;
+}
+
+static bool matches(struct player *p, const struct command *c, const struct leasefs_event *e)
+{
+	struct session *s = p->session;
+
+	if (strcmp(event_name(e->kind), c->other))
+		return false;
+	if (e->kind == LEASEFS_EVENT_DRAIN)
+		return true;
+	if (e->kind == LEASEFS_EVENT_AVAILABLE)
+		return overlaps_request(p, c, e);
+	for (struct held *h = s->held; h; h = h->next)
+		if (h->id == c->lease)
+			return held_owns(h, e->lease) || held_owns(h, e->origin);
+	return e->lease == c->lease || e->origin == c->lease;
+}
+
+static bool take_matching(struct player *p, const struct command *c)
+{
+	struct session *s = p->session;
+
+	for (struct event **link = &s->events; *link; link = &(*link)->next) {
+		struct event *e = *link;
+
+		if (!matches(p, c, &e->record))
+			continue;
+		*link = e->next;
+		if (!*link)
+			s->events_end = link;
+		free(e);
+		return true;
+	}
+	return false;
+}
+
+static bool take_unexpected(struct session *s, struct reply *r)
+{
+	for (struct event *e = s->events; e; e = e->next) {
+		if (e->answered)
+			continue;
+		r->wrong = 1;
+		snprintf(r->text, sizeof(r->text), "%s of [%" PRIu64 ", %" PRIu64 ")",
+			event_name(e->record.kind), e->record.offset,
+			e->record.offset + e->record.length);
+		return true;
+	}
+	return false;
+}
+
+static void describe_waiting(struct session *s, struct reply *r)
+{
+	size_t used = 0;
+
+	r->wrong = 1;
+	if (s->dead) {
+		snprintf(r->text, sizeof(r->text), "the session has ended");
+		return;
+	}
+	used = (size_t)snprintf(r->text, sizeof(r->text), "what came is:");
+	for (struct event *e = s->events; e && used < sizeof(r->text); e = e->next)
+		used += (size_t)snprintf(r->text + used, sizeof(r->text) - used, " %s",
+			event_name(e->record.kind));
+	if (!s->events)
+		snprintf(r->text, sizeof(r->text), "nothing came");
+}
+
+static int expect(struct player *p, const struct command *c, struct reply *r)
+{
+	bool nothing = !strcmp(c->other, "nothing");
+	uint64_t until = monotonic_ns() + c->time_ns;
+	struct session *s = p->session;
+
+	for (;;) {
+		uint64_t now = monotonic_ns();
+
+		session_pump(p);
+		if (p->session != s)
+			return ENOTCONN;
+		if (nothing ? take_unexpected(s, r) : take_matching(p, c))
+			return 0;
+		if (s->dead || now >= until)
+			break;
+		session_wait(p, until - now);
+	}
+	if (!nothing)
+		describe_waiting(s, r);
+	return 0;
+}
+
+static int set_answer(struct player *p, const struct command *c)
+{
+	struct session *s = p->session;
+
+	/* What came before the change is met the old way. */
+	session_pump(p);
+	s->answer = c->answer;
+	s->answer_after_ns = c->time_ns;
+	return c->answer == ANSWER_NEVER ? 0 : session_start_reader(p);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static int open_looking(const struct player *p, int *fd)
+{
+	char path[PATH_MAX];
+
+	if (p->session) {
+		*fd = dup(p->session->control);
+		return *fd < 0 ? errno : 0;
+	}
+	snprintf(path, sizeof(path), "%s", p->mount);
+	for (;;) {
+		char control[PATH_MAX + sizeof(LEASEFS_CONTROL_PATH) + 1], *slash;
+
+		snprintf(control, sizeof(control), "%s/%s", path, LEASEFS_CONTROL_PATH);
+		*fd = open(control, O_RDWR | O_CLOEXEC);
+		if (*fd >= 0)
+			return 0;
+		slash = strrchr(path, '/');
+		if (!slash || slash == path)
+			return ENOENT;
+		*slash = 0;
+	}
+}
+
+static int count_pins(int fd, uint64_t *pins)
+{
+	struct leasefs_leases page = {0};
+
+	*pins = 0;
+	do {
+		if (ioctl(fd, LEASEFS_IOC_LEASES, &page))
+			return errno;
+		for (uint32_t i = 0; i < page.count; i++)
+			*pins += page.leases[i].range_pins + page.leases[i].slot_pins;
+	} while (page.count);
+	return 0;
+}
+
+static int look(struct player *p, const struct command *c, struct reply *r)
+{
+	int fd, error = open_looking(p, &fd);
+
+	if (error)
+		return error;
+	if (c->what == COMMAND_STATUS) {
+		struct leasefs_status status = {0};
+
+		error = ioctl(fd, LEASEFS_IOC_STATUS, &status) ? errno : count_pins(fd, &r->extra);
+		r->id = status.leases;
+		r->third = status.quarantine_bytes;
+	} else {
+		struct leasefs_conflicts conflicts = {0};
+		char path[PATH_MAX];
+		struct stat st;
+
+		error = player_path(p, c->file, path, sizeof(path));
+		if (!error)
+			error = stat(path, &st) ? errno : 0;
+		conflicts.inode = st.st_ino;
+		if (!error)
+			error = ioctl(fd, LEASEFS_IOC_CONFLICTS, &conflicts) ? errno : 0;
+		if (!error && !conflicts.count)
+			error = ENOENT;
+		r->id = conflicts.conflicts[0].holder_pid;
+	}
+	close(fd);
+	return error;
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static int with_lease(struct player *p, const struct command *c, struct reply *r)
+{
+	struct session *s = p->session;
+	struct held *h;
+
+	session_pump(p); /* what is left of the lease may depend on it */
+	if (p->session != s)
+		return ENOTCONN;
+	h = session_find(s, c);
+	if (!h)
+		return ENOMEM;
+	switch (c->what) {
+	case VERB_MAP:
+		return memory_map(s, h);
+	case VERB_STORE:
+		return memory_store(h, c->offset, c->length, c->seed);
+	case VERB_LOAD:
+		return memory_load(h, c, r);
+	case VERB_RETURN:
+		return return_lease(s, h, c);
+	case VERB_DOWNGRADE:
+		return downgrade(s, h);
+	case VERB_COMMIT:
+		return commit(s, h, c->length);
+	case VERB_ACK:
+		return acknowledge(s, h);
+	case VERB_PIN:
+	case VERB_BUFPIN:
+		return pin(s, h, c, r);
+	default:
+		assert(c->what == VERB_UNPIN || c->what == VERB_BUFUNPIN);
+		return unpin(s, h, c);
+	}
+}
+
+static int with_session(struct player *p, const struct command *c, struct reply *r)
+{
+	int error;
+
+	pthread_mutex_lock(&p->lock);
+	if (!p->session)
+		error = ENOTCONN;
+	else if (c->what == VERB_EXPECT)
+		error = expect(p, c, r);
+	else if (c->what == VERB_ANSWER)
+		error = set_answer(p, c);
+	else
+		error = with_lease(p, c, r);
+	pthread_mutex_unlock(&p->lock);
+	return error;
+}
+
+bool leases_command(struct player *p, const struct command *c, struct reply *r, int descriptor)
+{
+	switch (c->what) {
+	case VERB_LEASE:
+		r->error = lease(p, c, r);
+		return true;
+	case VERB_ANSWER:
+		r->error = leases_open_session(p);
+		if (!r->error)
+			r->error = with_session(p, c, r);
+		return true;
+	case VERB_MAP:
+	case VERB_STORE:
+	case VERB_LOAD:
+	case VERB_RETURN:
+	case VERB_DOWNGRADE:
+	case VERB_COMMIT:
+	case VERB_ACK:
+	case VERB_PIN:
+	case VERB_BUFPIN:
+	case VERB_UNPIN:
+	case VERB_BUFUNPIN:
+	case VERB_EXPECT:
+		r->error = with_session(p, c, r);
+		return true;
+	case VERB_CLOSE:
+		pthread_mutex_lock(&p->lock);
+		r->error = p->session ? 0 : ENOTCONN;
+		session_close(p);
+		pthread_mutex_unlock(&p->lock);
+		return true;
+	case VERB_PASS:
+		return true; /* the descriptor goes with the reply */
+	case COMMAND_TAKE:
+		r->error = leases_take_session(p, descriptor);
+		return true;
+	case COMMAND_STATUS:
+	case COMMAND_FIND_CONFLICT:
+		r->error = look(p, c, r);
+		return true;
+	}
+	return false;
+}
+
+void leases_leave(struct player *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->session && !p->session->dead) {
+		for (struct held *h = p->session->held; h; h = h->next) {
+			(void)lease_unpin_all(p->session, h);
+			(void)lease_return(p->session, h, 0, 0);
+		}
+	}
+	session_close(p);
+	pthread_mutex_unlock(&p->lock);
+}
