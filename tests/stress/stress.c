@@ -386,6 +386,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	umask(0);
+	if (s.kind == &target_mount && access("/dev/fuse", R_OK | W_OK) < 0) {
+		puts("skipped: /dev/fuse is not there or not for us");
+		return 77;
+	}
 	if (!s.options.programs)
 		s.options.programs = default_programs();
 	bool own = !s.options.directory;

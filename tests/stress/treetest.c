@@ -57,7 +57,7 @@ static const char usage_text[] =
 	"  --replay FILE      run that script\n"
 	"  --save FILE        write the (shrunk) script there too\n"
 	"  --keep             leave the pool of a failed run where it is\n"
-	"exit status: 0 passed, 1 a difference was found, 2 could not run\n";
+	"exit status: 0 passed, 1 a difference was found, 2 could not run, 77 no mounts here\n";
 
 enum {
 	OPT_MOUNT = 256,
@@ -298,6 +298,10 @@ int main(int argc, char **argv)
 		}
 	}
 	umask(0);
+	if (a.run.kind == &target_mount && access("/dev/fuse", R_OK | W_OK) < 0) {
+		puts("skipped: /dev/fuse is not there or not for us");
+		return 77;
+	}
 	if (!a.run.target.programs)
 		a.run.target.programs = default_programs();
 	bool own = !a.run.target.directory;
