@@ -93,8 +93,15 @@ void arbiter_end_opening(struct arbiter *a);
 void arbiter_review_leasing(struct arbiter *a); /* under arbiter.lock */
 /* The process (thread group) of a thread; itself if it cannot be found out. */
 uint32_t arbiter_process_of(uint32_t tid);
-/* The policy of a file: its own xattr, else the mount's. */
+/* file_policy.c: of a file, by its xattrs, else the mount's. */
 void arbiter_policy_of(struct arbiter *a, uint64_t ino, struct lm_policy *out);
+/*
+ * arbitrate(), with the request as leasemgr has it. req may be NULL: then nothing interrupts it but
+ * the daemon's end.
+ */
+struct ticket;
+void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_request *r,
+	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation);
 
 /* holder.c: leasemgr's effects on a session. Under arbiter.lock. */
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot);

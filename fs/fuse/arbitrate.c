@@ -29,9 +29,6 @@
 #include "log.h"
 #include "options.h"
 
-#define POLICY_XATTR "user.leasefs.policy"
-#define POLICY_XATTR_ADMIN "trusted.leasefs.policy" /* may signal and kill */
-
 enum ticket_state { TICKET_ENTERING, TICKET_PARKED, TICKET_DECIDED, TICKET_RUNNING };
 struct ticket {
 	TAILQ_ENTRY(ticket) link; /* parked: of arbiter.parked; decided: of the outbox */
@@ -86,7 +83,8 @@ static void resume_ticket(struct work *work)
 	struct ticket *running = t->verdict == 0 ? t : NULL;
 
 	/* When this returns, no interrupt of it is being handled or will be. */
-	fuse_req_interrupt_func(t->req, NULL, NULL);
+	if (t->req)
+		fuse_req_interrupt_func(t->req, NULL, NULL);
 	t->state = TICKET_RUNNING;
 	t->resume(t->operation, t->verdict, running);
 	if (!running)
@@ -253,33 +251,6 @@ uint32_t arbiter_process_of(uint32_t tid)
 	return tgid;
 }
 
-void arbiter_policy_of(struct arbiter *a, uint64_t ino, struct lm_policy *out)
-{
-	struct core *c = a->daemon->core;
-	char text[LM_POLICY_TEXT_MAX];
-	struct inode *ip;
-	ssize_t n;
-
-	*out = a->policy;
-	if (core_get(c, ino, &ip))
-		return;
-	n = core_getxattr(c, ip, POLICY_XATTR_ADMIN, text, sizeof(text) - 1);
-	if (n > 0) {
-		text[n] = '\0';
-		lm_policy_parse(text, out);
-	} else {
-		struct lm_policy p;
-
-		n = core_getxattr(c, ip, POLICY_XATTR, text, sizeof(text) - 1);
-		if (n > 0) {
-			text[n] = '\0';
-			if (!lm_policy_parse(text, &p) && !lm_policy_is_privileged(&p))
-				*out = p;
-		}
-	}
-	core_put(c, ip, 1);
-}
-
 static struct stripe *stripe_of_thread(struct arbiter *a)
 {
 	static _Atomic unsigned next;
@@ -362,7 +333,8 @@ static void park(struct ticket *t)
 	struct arbiter *a = t->arbiter;
 	bool cancelled;
 
-	fuse_req_interrupt_func(t->req, on_interrupt, t);
+	if (t->req)
+		fuse_req_interrupt_func(t->req, on_interrupt, t);
 	arbiter_lock(a);
 	cancelled = a->cancelled && !t->decided &&
 		lm_change_interrupt(t->change, arbiter_now()) == 0;
@@ -375,13 +347,10 @@ static void park(struct ticket *t)
 	arbiter_unlock(a);
 }
 
-void arbitrate(struct daemon *d, fuse_req_t req, const struct change *change,
+void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_request *r,
 	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation)
 {
-	struct arbiter *a = d->arbiter;
-	struct lm_change_request r = request_of(change);
 	struct ticket *t = calloc(1, sizeof(*t));
-	struct lm_policy policy;
 	int result;
 
 	if (!t) {
@@ -394,11 +363,8 @@ void arbitrate(struct daemon *d, fuse_req_t req, const struct change *change,
 	t->operation = operation;
 	t->work.run = resume_ticket;
 	t->state = TICKET_ENTERING;
-	arbiter_policy_of(a, change->ino, &policy);
-	r.policy = &policy;
-	r.pid = change->pid ? arbiter_process_of(change->pid) : 0;
 	arbiter_lock(a);
-	result = lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change);
+	result = lm_change_begin(a->lm, r, t, arbiter_now(), &t->change);
 	if (result == 0)
 		t->state = TICKET_RUNNING;
 	arbiter_unlock(a);
@@ -410,6 +376,18 @@ void arbitrate(struct daemon *d, fuse_req_t req, const struct change *change,
 		free(t);
 		resume(operation, result, NULL);
 	}
+}
+
+void arbitrate(struct daemon *d, fuse_req_t req, const struct change *change,
+	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation)
+{
+	struct lm_change_request r = request_of(change);
+	struct lm_policy policy;
+
+	arbiter_policy_of(d->arbiter, change->ino, &policy);
+	r.policy = &policy;
+	r.pid = change->pid ? arbiter_process_of(change->pid) : 0;
+	arbiter_begin(d->arbiter, req, &r, resume, operation);
 }
 
 void arbitrate_end(struct daemon *d, struct ticket *t)

@@ -160,6 +160,10 @@ void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_f
 	size_t i = 0;
 	int result;
 
+	if (cmd == LEASEFS_IOC_DRAIN) {
+		control_drain(d, req, in, in_bytes); /* replies when it is over */
+		return;
+	}
 	while (i < CALLS && calls[i].cmd != cmd)
 		i++;
 	if (i == CALLS) {

@@ -29,6 +29,8 @@ int call_unpinned(const struct call *call, void *data);
 int call_status(const struct call *call, void *data);
 int call_leases(const struct call *call, void *data);
 int call_conflicts(const struct call *call, void *data);
+/* drain.c. Replies by itself, perhaps from another thread. */
+void control_drain(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
 /* On an ordinary file, open as `open_flags` say. */
 int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data);
 

@@ -19,6 +19,7 @@
 #include "nodes.h"
 #include "operation.h"
 #include "ops.h"
+#include "file_policy.h"
 #include "reply.h"
 
 /* Takes a count of its own. */
@@ -86,6 +87,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 			result = core_tmpfile(c, dir, mode, &caller.cred, &ip);
 		else
 			result = core_create(c, dir, name, mode, 0, &caller.cred, &ip);
+		if (result == 0)
+			policy_inherit(daemon_of(req), dir, ip);
 		core_put(c, dir, 1);
 	}
 	if (result == 0)

@@ -15,6 +15,7 @@
 #include "control.h"
 #include "nodes.h"
 #include "ops.h"
+#include "file_policy.h"
 #include "reply.h"
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -92,6 +93,8 @@ static void make_node(
 		return;
 	caller_init(&caller, req, true);
 	int result = core_create(c, dir, name, mode, rdev, &caller.cred, &ip);
+	if (result == 0 && (S_ISREG(mode) || S_ISDIR(mode)))
+		policy_inherit(daemon_of(req), dir, ip);
 	core_put(c, dir, 1);
 	if (result == 0)
 		reply_entry(req, ip);

@@ -11,6 +11,7 @@
 #include "caller.h"
 #include "control.h"
 #include "ops.h"
+#include "file_policy.h"
 #include "reply.h"
 
 static bool is_acl(const char *name)
@@ -57,7 +58,9 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 		caller_init_asked(&caller, req, ip);
 	else
 		caller_init(&caller, req, true);
-	int result = core_setxattr(c, ip, name, value, bytes, flags, &caller.cred);
+	int result = policy_check_xattr(name, value, bytes);
+	if (result == 0)
+		result = core_setxattr(c, ip, name, value, bytes, flags, &caller.cred);
 	core_put(c, ip, 1);
 	reply_error(req, result);
 }

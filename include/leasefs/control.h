@@ -334,6 +334,14 @@ struct leasefs_conflicts {
 	struct leasefs_conflict conflicts[LEASEFS_CONFLICTS]; /* out */
 };
 
+/*
+ * By the administrator (EPERM): recalls everything and refuses new leases from then on (ESHUTDOWN).
+ * Returns when all has been given back or revoked; EBUSY: something is pinned, and still held.
+ */
+struct leasefs_drain {
+	uint64_t reserved[4];
+};
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 #define LEASEFS_IOC_MAGIC 0xf5
@@ -352,6 +360,8 @@ struct leasefs_conflicts {
 #define LEASEFS_IOC_STATUS _IOWR(LEASEFS_IOC_MAGIC, 13, struct leasefs_status)
 #define LEASEFS_IOC_LEASES _IOWR(LEASEFS_IOC_MAGIC, 14, struct leasefs_leases)
 #define LEASEFS_IOC_CONFLICTS _IOWR(LEASEFS_IOC_MAGIC, 15, struct leasefs_conflicts)
+
+#define LEASEFS_IOC_DRAIN _IOW(LEASEFS_IOC_MAGIC, 16, struct leasefs_drain)
 
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
@@ -374,5 +384,6 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_lease_info) == 88, "lease info");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_leases) == 3568, "leases");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflict) == 136, "conflict");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflicts) == 2760, "conflicts");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_drain) == 32, "drain");
 
 #endif

@@ -597,6 +597,10 @@ static int look(struct player *p, const struct command *c, struct reply *r)
 		error = ioctl(fd, LEASEFS_IOC_STATUS, &status) ? errno : count_pins(fd, &r->extra);
 		r->id = status.leases;
 		r->third = status.quarantine_bytes;
+	} else if (c->what == VERB_DRAIN) {
+		struct leasefs_drain drain = {0};
+
+		error = ioctl(fd, LEASEFS_IOC_DRAIN, &drain) ? errno : 0;
 	} else {
 		struct leasefs_conflicts conflicts = {0};
 		char path[PATH_MAX];
@@ -708,6 +712,7 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 		return true;
 	case COMMAND_STATUS:
 	case COMMAND_FIND_CONFLICT:
+	case VERB_DRAIN:
 		r->error = look(p, c, r);
 		return true;
 	}
