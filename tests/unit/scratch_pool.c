@@ -28,7 +28,7 @@ static void make(struct scratch_pool *p, struct core_format *format)
 	int error;
 
 	memset(p, 0, sizeof(*p));
-	p->directory = scratch_directory("/dev/shm");
+	p->directory = scratch_directory(getenv("LEASEFS_TEST_PAGE_CACHE") ? NULL : "/dev/shm");
 	snprintf(p->path, sizeof(p->path), "%s/pool", p->directory);
 	format->pool = p->path;
 	format->lease_gid = ~0u;

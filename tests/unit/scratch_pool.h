@@ -21,7 +21,7 @@ struct scratch_pool {
 	struct core *c;
 };
 
-/* Under /dev/shm. */
+/* Under /dev/shm, or, with LEASEFS_TEST_PAGE_CACHE in the environment, under $TMPDIR or /tmp. */
 void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes);
 void scratch_pool_make_domains(struct scratch_pool *p, uint64_t pool_bytes); /* DOMAINS_UID */
 /* Opens it again with region 0 as one that is allocated by units of 2 MiB. It must be empty. */
