@@ -278,12 +278,15 @@ static void a_map_that_overlaps_itself_is_found(void **state)
 	scratch_pool_remove(&p);
 }
 
-int main(void)
+/* The first argument is another seed. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_changes_leave_the_map_as_the_model_says),
 		cmocka_unit_test(a_map_that_overlaps_itself_is_found),
 	};
 
+	if (argc > 1)
+		random_state = strtoull(argv[1], NULL, 10) * 2 + 1;
 	return cmocka_run_group_tests_name("extent", tests, NULL, NULL);
 }

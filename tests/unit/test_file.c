@@ -790,7 +790,8 @@ static void files_are_written_in_parallel(void **state)
 	scratch_pool_remove(&p);
 }
 
-int main(void)
+/* The first argument is another seed. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_operations_leave_a_file_as_the_model_says),
@@ -808,5 +809,7 @@ int main(void)
 		cmocka_unit_test(files_are_written_in_parallel),
 	};
 
+	if (argc > 1)
+		random_state = strtoull(argv[1], NULL, 10) * 2 + 1;
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
 }
