@@ -1,4 +1,3 @@
-#include <stdio.h>
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * namei.c - names of inodes: looked up, linked, unlinked. See namei.h; creation is create.c,
@@ -72,7 +71,7 @@ static int find_locked(struct core *c, struct inode *dir, const char *name, stru
 		return r;
 	r = inode_get(c, entry.ino, out);
 	/* While the directory is locked nobody can take the entry's link away. */
-	return r == -ESTALE ? (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117) : r;
+	return r == -ESTALE ? -EUCLEAN : r;
 }
 
 int namei_find(struct core *c, struct inode *dir, const char *name, struct inode **out)
@@ -119,7 +118,7 @@ int namei_add_subdirectory(struct media_inode *dir)
 int namei_drop_subdirectory(struct media_inode *dir)
 {
 	if (dir->nlink <= 2)
-		return (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+		return -EUCLEAN;
 	dir->nlink--;
 	return 0;
 }
@@ -216,7 +215,7 @@ static int unlink_in_tx(struct core *c, struct tx *tx, struct inode *dir, const 
 	if (r)
 		return r;
 	if (record->nlink == 0)
-		return (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+		return -EUCLEAN;
 	if (directory && !S_ISDIR(record->mode))
 		return -ENOTDIR;
 	if (!directory && S_ISDIR(record->mode))

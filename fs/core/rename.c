@@ -1,4 +1,3 @@
-#include <stdio.h>
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * rename.c - moving, replacing and exchanging names.
@@ -42,13 +41,13 @@ static int parent_get(struct core *c, struct inode *ip, struct inode **out)
 	inode_lock_read(ip);
 	r = inode_view(c, NULL, ip, &record);
 	if (r == 0 && !S_ISDIR(record->mode))
-		r = (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+		r = -EUCLEAN;
 	if (r == 0 && record->nlink == 0)
 		r = -ENOENT;
 	if (r == 0)
 		r = inode_get(c, record->parent, out);
 	inode_unlock(ip);
-	return r == -ESTALE ? (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117) : r;
+	return r == -ESTALE ? -EUCLEAN : r;
 }
 
 /* Is `above` the directory `below`, or an ancestor of it? 1, 0 or -errno. */
@@ -61,7 +60,7 @@ static int is_ancestor(struct core *c, const struct inode *above, struct inode *
 	for (unsigned depth = 0; ip != above && ip->ino != ROOT_INO; depth++) {
 		struct inode *parent;
 
-		r = depth < DEPTH_MAX ? parent_get(c, ip, &parent) : (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+		r = depth < DEPTH_MAX ? parent_get(c, ip, &parent) : -EUCLEAN;
 		if (r)
 			break;
 		inode_put(c, ip, 1);
@@ -138,7 +137,7 @@ static int rename_shadows(struct core *c, struct tx *tx, struct renaming *n)
 		r = inode_edit(c, tx, n->target, &n->target_record);
 	if (r)
 		return r;
-	return n->source_record->nlink && (!n->target || n->target_record->nlink) ? 0 : (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+	return n->source_record->nlink && (!n->target || n->target_record->nlink) ? 0 : -EUCLEAN;
 }
 
 /* May source take target's place? */
@@ -271,7 +270,7 @@ static int rename_try(struct core *c, struct renaming *n, struct inode **gone)
 		if (r)
 			goto out;
 	} else if (n->source == n->from || n->target == n->from) {
-		r = (({ fprintf(stderr, "EUCLEAN %s:%d\n", __FILE__, __LINE__); }), -117);
+		r = -EUCLEAN;
 		goto out;
 	}
 	r = rename_commit(c, n);
