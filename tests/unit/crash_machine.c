@@ -13,26 +13,33 @@
 
 /* ---- traces ---------------------------------------------------------------------------------- */
 
-static struct trace_event *add_event(struct trace *t)
+static struct trace_event *add_event(struct trace *t, enum trace_kind kind, unsigned region)
 {
 	if (t->count == t->capacity) {
 		t->capacity = t->capacity ? t->capacity * 2 : 1024;
 		t->events = realloc(t->events, t->capacity * sizeof(*t->events));
 		assert(t->events);
 	}
-	memset(&t->events[t->count], 0, sizeof(t->events[0]));
+	t->events[t->count] = (struct trace_event){.kind = kind, .region = region};
 	return &t->events[t->count++];
+}
+
+/* An event of that region, or NULL if it is not one of ours. */
+static struct trace_event *event_of(struct trace *t, const struct region *r, enum trace_kind kind)
+{
+	for (unsigned i = 0; i < t->regions; i++)
+		if (t->bytes[i] == region_bytes(r))
+			return add_event(t, kind, i);
+	return NULL;
 }
 
 static void saw_store(
 	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
 {
-	struct trace *t = context;
+	struct trace_event *e = event_of(context, r, TRACE_STORE);
 
-	if (r != t->region)
+	if (!e)
 		return;
-	struct trace_event *e = add_event(t);
-	e->kind = TRACE_STORE;
 	e->offset = offset;
 	e->count = count;
 	e->bytes = calloc(1, count);
@@ -43,22 +50,17 @@ static void saw_store(
 
 static void saw_flush(void *context, const struct region *r, uint64_t offset, uint64_t count)
 {
-	struct trace *t = context;
+	struct trace_event *e = event_of(context, r, TRACE_FLUSH);
 
-	if (r != t->region)
+	if (!e)
 		return;
-	struct trace_event *e = add_event(t);
-	e->kind = TRACE_FLUSH;
 	e->offset = offset;
 	e->count = count;
 }
 
 static void saw_fence(void *context, const struct region *r)
 {
-	struct trace *t = context;
-
-	if (r == t->region)
-		add_event(t)->kind = TRACE_FENCE;
+	event_of(context, r, TRACE_FENCE);
 }
 
 static struct region_recorder recorder = {
@@ -67,9 +69,11 @@ static struct region_recorder recorder = {
 	.fence = saw_fence,
 };
 
-void trace_start(struct trace *t, const struct region *region)
+void trace_start(struct trace *t, const uint64_t *bytes, unsigned regions)
 {
-	*t = (struct trace){.region = region};
+	assert(regions <= TRACE_REGIONS_MAX);
+	*t = (struct trace){.regions = regions};
+	memcpy(t->bytes, bytes, regions * sizeof(*bytes));
 	recorder.context = t;
 	region_set_recorder(&recorder);
 }
@@ -77,14 +81,12 @@ void trace_start(struct trace *t, const struct region *region)
 void trace_stop(struct trace *t)
 {
 	region_set_recorder(NULL);
-	t->region = NULL;
 }
 
 void trace_mark(struct trace *t, uint64_t what, uint64_t value)
 {
-	struct trace_event *e = add_event(t);
+	struct trace_event *e = add_event(t, TRACE_MARK, 0);
 
-	e->kind = TRACE_MARK;
 	e->offset = what;
 	e->count = value;
 }
@@ -112,6 +114,8 @@ struct machine {
 	uint64_t (*durable)[WORDS];
 	struct line *lines;
 	size_t line_count;
+	size_t *dirty; /* lines with versions */
+	size_t dirty_count;
 };
 
 struct machine *machine_new(const void *durable, uint64_t bytes, uint64_t granule)
@@ -124,7 +128,8 @@ struct machine *machine_new(const void *durable, uint64_t bytes, uint64_t granul
 	m->line_count = bytes / LINE;
 	m->durable = malloc(bytes);
 	m->lines = calloc(m->line_count, sizeof(*m->lines));
-	assert(m->durable && m->lines);
+	m->dirty = malloc(m->line_count * sizeof(*m->dirty));
+	assert(m->durable && m->lines && m->dirty);
 	memcpy(m->durable, durable, bytes);
 	return m;
 }
@@ -133,6 +138,7 @@ void machine_free(struct machine *m)
 {
 	for (size_t i = 0; i < m->line_count; i++)
 		free(m->lines[i].versions);
+	free(m->dirty);
 	free(m->lines);
 	free(m->durable);
 	free(m);
@@ -143,6 +149,8 @@ static void store(struct machine *m, uint64_t offset, const uint8_t *bytes, uint
 	for (uint64_t at = offset, end = offset + count, n; at < end; at += n) {
 		struct line *l = &m->lines[at / LINE];
 
+		if (l->count == 0)
+			m->dirty[m->dirty_count++] = at / LINE;
 		n = LINE - at % LINE < end - at ? LINE - at % LINE : end - at;
 		if (l->count == l->capacity) {
 			l->capacity = l->capacity ? l->capacity * 2 : 2;
@@ -161,22 +169,33 @@ static void flush(struct machine *m, uint64_t offset, uint64_t count)
 	uint64_t from = offset / m->granule * m->granule;
 	uint64_t to = (offset + count + m->granule - 1) / m->granule * m->granule;
 
-	for (uint64_t at = from; at < to; at += LINE)
-		m->lines[at / LINE].flushed = m->lines[at / LINE].count;
+	for (size_t i = 0; i < m->dirty_count; i++) {
+		uint64_t at = m->dirty[i] * LINE;
+
+		if (at >= from && at < to)
+			m->lines[m->dirty[i]].flushed = m->lines[m->dirty[i]].count;
+	}
 }
 
 static void fence(struct machine *m)
 {
-	for (size_t i = 0; i < m->line_count; i++) {
-		struct line *l = &m->lines[i];
+	size_t kept = 0;
 
-		if (!l->flushed)
-			continue;
-		memcpy(m->durable[i], l->versions[l->flushed - 1], LINE);
-		l->count -= l->flushed;
-		memmove(l->versions, l->versions + l->flushed, l->count * sizeof(l->versions[0]));
-		l->flushed = 0;
+	for (size_t i = 0; i < m->dirty_count; i++) {
+		size_t at = m->dirty[i];
+		struct line *l = &m->lines[at];
+
+		if (l->flushed) {
+			memcpy(m->durable[at], l->versions[l->flushed - 1], LINE);
+			l->count -= l->flushed;
+			memmove(l->versions, l->versions + l->flushed,
+				l->count * sizeof(l->versions[0]));
+			l->flushed = 0;
+		}
+		if (l->count)
+			m->dirty[kept++] = at;
 	}
+	m->dirty_count = kept;
 }
 
 void machine_step(struct machine *m, const struct trace_event *e)
@@ -209,11 +228,10 @@ void machine_crash(const struct machine *m, enum crash_luck luck, unsigned *seed
 	memcpy(image, m->durable, m->bytes);
 	if (luck == LUCK_NONE)
 		return;
-	for (size_t i = 0; i < m->line_count; i++) {
+	for (size_t n = 0; n < m->dirty_count; n++) {
+		size_t i = m->dirty[n];
 		uint32_t count = m->lines[i].count;
 
-		if (count == 0)
-			continue;
 		if (luck == LUCK_ALL) {
 			memcpy(out[i], line_at(m, i, count), LINE);
 			continue;

@@ -21,25 +21,30 @@ enum trace_kind { TRACE_STORE, TRACE_FLUSH, TRACE_FENCE, TRACE_MARK };
 
 struct trace_event {
 	enum trace_kind kind;
+	unsigned region; /* which of trace.bytes */
 	uint64_t offset; /* TRACE_MARK: the caller's own */
 	uint64_t count;
 	uint8_t *bytes; /* TRACE_STORE */
 };
 
+/* Regions are told apart by their sizes, so that those that are opened later are known too. */
+#define TRACE_REGIONS_MAX 2u
 struct trace {
-	const struct region *region; /* others are not recorded */
+	uint64_t bytes[TRACE_REGIONS_MAX]; /* others are not recorded */
+	unsigned regions;
 	struct trace_event *events;
 	size_t count;
 	size_t capacity;
 };
 
-void trace_start(struct trace *t, const struct region *region);
+void trace_start(struct trace *t, const uint64_t *bytes, unsigned regions);
 void trace_stop(struct trace *t);
 void trace_mark(struct trace *t, uint64_t what, uint64_t value);
 void trace_free(struct trace *t);
 
+/* One region's. The caller gives it the events of that region. `granule`: what a flush is widened
+ * to, 64 or a page. */
 struct machine;
-/* `granule`: what a flush is widened to, 64 or a page. */
 struct machine *machine_new(const void *durable, uint64_t bytes, uint64_t granule);
 void machine_free(struct machine *m);
 void machine_step(struct machine *m, const struct trace_event *event);

@@ -110,7 +110,7 @@ static void record_run(unsigned transactions, unsigned seed)
 	assert_non_null(initial);
 	memcpy(initial, region_durable_at(fx.region, 0, region_size), region_size);
 	states[0] = heap_hash();
-	trace_start(&trace, fx.region);
+	trace_start(&trace, &region_size, 1);
 	trace_mark(&trace, MARK_SYNCED, 0);
 	for (unsigned i = 1; i <= transactions; i++) {
 		trace_mark(&trace, MARK_BEGIN, i);
@@ -142,7 +142,7 @@ static int recover(const void *image, uint64_t *hash, struct trace *again)
 	}
 	fx.config.meta = fx.region;
 	if (again)
-		trace_start(again, fx.region);
+		trace_start(again, &region_size, 1);
 	error = journal_open(&fx.config, &fx.journal, &fx.recovery, &d);
 	if (again)
 		trace_stop(again);
