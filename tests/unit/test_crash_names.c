@@ -226,7 +226,7 @@ static struct machine *run(struct world *w)
 	w->meta_bytes = region_bytes(meta);
 	m = machine_new(region_durable_at(meta, 0, w->meta_bytes), w->meta_bytes, 64);
 	w->trees[0] = tree_text(w->bed);
-	trace_start(&w->trace, meta);
+	trace_start(&w->trace, &(uint64_t){region_bytes(meta)}, 1);
 	for (unsigned i = 1; i <= OPERATIONS; i++) {
 		trace_mark(&w->trace, MARK_BEGIN, i);
 		operate(w->bed);
