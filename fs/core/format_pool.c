@@ -260,7 +260,7 @@ static int open_data(struct making *m, uint64_t bytes, bool create)
 		.path = *m->external ? m->external : "data.0",
 		.bytes = create ? bytes : 0,
 		.mode = f->lease_gid == UINT32_MAX ? 0600 : 0660,
-		.flags = create ? REGION_CREATE : 0,
+		.flags = (create ? REGION_CREATE : 0) | (*m->external ? REGION_EXCLUSIVE : 0),
 		.durability = DURABILITY_RELAXED,
 	};
 	int error = region_open(&options, &m->data, m->d);

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -121,6 +122,19 @@ static int open_new(const struct region_options *o, int *out, struct diag *d)
 	}
 	*out = fd;
 	return 0;
+}
+
+/* An advisory lock on the description that stays open as long as the region. */
+static int lock_whole(const struct region *r, const char *name, struct diag *d)
+{
+	if (flock(r->fd, (r->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return diag_set(d, -EBUSY,
+			"%s is in use: another pool has it as its data region, or a program locked "
+			"it",
+			name);
+	return diag_set(d, -errno, "%s: cannot be locked: %s", name, strerror(errno));
 }
 
 static int check_size(const struct region *r, const struct region_options *o, struct diag *d)
@@ -272,6 +286,8 @@ int region_open(const struct region_options *options, struct region **out, struc
 		goto close_fd;
 	}
 	error = region_detect(r, options->path, &st, d);
+	if (!error && (options->flags & REGION_EXCLUSIVE))
+		error = lock_whole(r, options->path, d);
 	if (!error && create)
 		error = region_reserve_new(r, options->path, options->bytes, d);
 	else if (!error)

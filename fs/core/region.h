@@ -38,6 +38,7 @@ struct region;
 #define REGION_CREATE 1u        /* O_EXCL: make the file, `bytes` long, sparse where that can be */
 #define REGION_PRIVATE_VIEW 2u  /* working view apart from the durable one (page cache, relaxed) */
 #define REGION_READ_ONLY 4u     /* for fsck -n and status: writes are programmers' errors */
+#define REGION_EXCLUSIVE 8u     /* -EBUSY if another has it so: two pools on one device */
 
 struct region_options {
 	int dir_fd;        /* `path` is relative to it; AT_FDCWD for an absolute one */

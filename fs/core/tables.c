@@ -192,8 +192,10 @@ static int load_region(void *context, const struct btree_item *item)
 	memcpy(external, (const char *)item->value + sizeof(media), media.path_bytes);
 	external[media.path_bytes] = '\0';
 	snprintf(name, sizeof(name), "data.%u", (unsigned)item->key);
-	if (media.kind == REGION_KIND_EXTERNAL)
+	if (media.kind == REGION_KIND_EXTERNAL) {
 		options.path = external;
+		options.flags |= REGION_EXCLUSIVE;
+	}
 	options.bytes = media.bytes;
 	restore_size(c, name, &media);
 	error = region_open(&options, &region, load->d);

@@ -322,8 +322,11 @@ static void data_may_stand_elsewhere(void **state)
 	assert_int_equal(c->super.pool_bytes, 32 * MIB);
 	assert_int_equal(core_close(c), 0);
 
-	f.force = false;
+	c = open_pool(false); /* two pools must not share it */
 	snprintf(pool, sizeof(pool), "%s/pool2", directory);
+	expect_format(&f, -EBUSY, "another pool has it");
+	assert_int_equal(core_close(c), 0);
+	f.force = false;
 	expect_format(&f, -EEXIST, "-f destroys them");
 	f.data = in_pool("inside");
 	expect_format(&f, -EINVAL, "inside the pool");
