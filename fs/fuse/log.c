@@ -15,7 +15,8 @@
 #include <syslog.h>
 
 static const char *log_program = "leasefs";
-static atomic_bool log_syslog;
+static atomic_bool log_detached;
+static bool log_foreground = true;
 static bool log_debugging;
 
 static void log_line(int priority, const char *format, va_list arguments)
@@ -29,7 +30,9 @@ static void log_line(int priority, const char *format, va_list arguments)
 	line[strcspn(line, "\n")] = '\0';
 	if (line[0] == '\0')
 		return;
-	if (atomic_load_explicit(&log_syslog, memory_order_relaxed))
+	if (!log_foreground &&
+		(priority >= LOG_NOTICE ||
+			atomic_load_explicit(&log_detached, memory_order_relaxed)))
 		syslog(priority, "%s", line);
 	else
 		fprintf(stderr, "%s: %s\n", log_program, line);
@@ -40,17 +43,19 @@ static void log_fuse(enum fuse_log_level level, const char *format, va_list argu
 	log_line((int)level, format, arguments); /* the levels are syslog's */
 }
 
-void log_start(const char *program, bool debug)
+void log_start(const char *program, bool debug, bool foreground)
 {
 	log_program = program;
 	log_debugging = debug;
+	log_foreground = foreground;
+	if (!foreground)
+		openlog(program, LOG_PID, LOG_DAEMON);
 	fuse_set_log_func(log_fuse);
 }
 
 void log_to_syslog(void)
 {
-	openlog(log_program, LOG_PID, LOG_DAEMON);
-	atomic_store(&log_syslog, true);
+	atomic_store(&log_detached, true);
 }
 
 #define LOG_FUNCTION(name, priority)                                                               \

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * log.h - where the daemon's sentences go: stderr in the foreground and until the mount is usable,
- * syslog afterwards. Any thread. One line a call, without a newline.
+ * log.h - where the daemon's sentences go: stderr in the foreground; else syslog, but for warnings
+ * and errors until the mount is usable, which are for whoever mounts. Any thread. One line a call,
+ * without a newline.
  */
 #ifndef FUSE_LOG_LINES_H
 #define FUSE_LOG_LINES_H
 
 #include <stdbool.h>
 
-void log_start(const char *program, bool debug);
+void log_start(const char *program, bool debug, bool foreground);
 void log_to_syslog(void); /* once, when the process leaves its terminal */
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

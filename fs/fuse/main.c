@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 	struct diag d = {.text = ""};
 	int result = options_parse(&options, argc, argv, &d);
 
-	log_start("leasefs", options.debug);
+	log_start("leasefs", options.debug, options.foreground);
 	if (result != 0) {
 		log_error("%s", d.text);
 		options_free(&options);

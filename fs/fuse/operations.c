@@ -20,7 +20,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct daemon *d = userdata;
 
 	want(conn, FUSE_CAP_ASYNC_READ, true);
-	want(conn, FUSE_CAP_ASYNC_DIO, true);
+	/*
+	 * Asynchronous direct writes leave in the kernel's cache what was read while they were under
+	 * way: buffered readers would go on seeing old bytes.
+	 */
+	want(conn, FUSE_CAP_ASYNC_DIO, false);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
 	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
