@@ -273,7 +273,8 @@ ssize_t core_write(struct core *c, struct inode *ip, const void *bytes, size_t c
 /* Sets the size. Blocks past it are freed; growing is sparse. -EFBIG, -EISDIR, -EINVAL. */
 int core_truncate(struct core *c, struct inode *ip, uint64_t size, const struct core_cred *cred);
 
-/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE.
+/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE
+ * (which zeroes written blocks where they stand: the layout of a leased range does not change).
  * -EOPNOTSUPP for the others, -ENOSPC with nothing changed, -EFBIG, -EINVAL. */
 int core_fallocate(struct core *c, struct inode *ip, int mode, uint64_t offset, uint64_t length,
 	const struct core_cred *cred);

@@ -189,62 +189,20 @@ static int finish_fill(void *context, struct tx *tx, struct media_inode *record)
 	return 0;
 }
 
-/* Written blocks of [*cursor, end) become unwritten, as many as the transaction takes. */
-static int unwrite_step(const struct change *ch, struct tx *tx, struct media_inode *record,
-	uint64_t *cursor, uint64_t end)
+/*
+ * Zero range: the holes have become unwritten blocks by now, and what is written is zeroed where it
+ * stands. It does not become unwritten, for the layout of a leased range stays as it is: a holder
+ * of a write lease goes on storing into these blocks.
+ */
+static int finish_zero(void *context, struct tx *tx, struct media_inode *record)
 {
-	while (*cursor < end && tx_has_room(tx)) {
-		struct extent e;
-		uint64_t from, to;
-		int error = extent_find(ch->c, tx, ch->ip, record, *cursor, &e);
+	const struct change *ch = context;
+	const struct media_inode *view;
+	int error = inode_view(ch->c, NULL, ch->ip, &view);
 
-		if (error == -ENOENT) {
-			*cursor = end;
-			break;
-		}
-		if (error)
-			return error;
-		from = e.file_block > *cursor ? e.file_block : *cursor;
-		to = e.file_block + e.blocks < end ? e.file_block + e.blocks : end;
-		if (from < to && !e.unwritten)
-			error = extent_mark(ch->c, tx, ch->ip, record, from, to - from, true);
-		if (error)
-			return error;
-		*cursor = to > *cursor ? to : end;
-	}
-	return 0;
-}
-
-/* The holes are filled by now. Size and times go with the last step. */
-static int unwrite(const struct change *ch)
-{
-	uint64_t cursor = block_up(ch->offset) >> BLOCK_SHIFT;
-	uint64_t end = block_down(ch->end) >> BLOCK_SHIFT;
-	int error;
-
-	do {
-		const struct media_inode *view;
-		struct media_inode *record;
-		struct tx *tx;
-
-		error = file_tx_begin(ch->c, ch->ip, &tx, &record);
-		if (error)
-			return error;
-		error = unwrite_step(ch, tx, record, &cursor, end);
-		if (!error && cursor >= end) {
-			error = inode_view(ch->c, NULL, ch->ip, &view);
-			if (!error)
-				error = zero_edges(ch, view);
-			if (!error)
-				error = finish_fill((void *)(uintptr_t)ch, tx, record);
-		}
-		if (error) {
-			extent_tx_abort(ch->c, tx);
-			return error;
-		}
-		error = extent_tx_commit(ch->c, tx);
-	} while (!error && cursor < end);
-	return error;
+	if (!error)
+		error = file_zero(ch->c, ch->ip, view, ch->offset, ch->end);
+	return error ? error : finish_fill(context, tx, record);
 }
 
 static int fallocate_once(struct change *ch, int mode)
@@ -259,9 +217,7 @@ static int fallocate_once(struct change *ch, int mode)
 	if (mode & FALLOC_FL_PUNCH_HOLE) {
 		error = punch(ch, view);
 	} else if (mode & FALLOC_FL_ZERO_RANGE) {
-		error = file_fill(ch->c, ch->ip, first, end, 0, NULL, NULL);
-		if (!error)
-			error = unwrite(ch);
+		error = file_fill(ch->c, ch->ip, first, end, 0, finish_zero, ch);
 	} else {
 		error = file_fill(ch->c, ch->ip, first, end, 0, finish_fill, ch);
 	}

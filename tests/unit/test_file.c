@@ -459,6 +459,30 @@ static void appends_end_in_one_extent(void **state)
 	scratch_pool_remove(&p);
 }
 
+static void zero_range_leaves_a_written_layout_as_it_is(void **state)
+{
+	struct core_extent before[8], after[8];
+	unsigned count_before, count_after;
+	struct scratch_pool p;
+	struct inode *ip;
+	uint64_t next;
+	uint8_t read[4];
+
+	scratch_pool_make(&p, 4 * MIB, 0);
+	ip = scratch_inode(p.c, S_IFREG | 0644, 1);
+	assert_int_equal(core_write(p.c, ip, "abcd", 4, 50000, NULL), 4);
+	assert_int_equal(core_prepare_layout(p.c, ip, 0, 100000), 0);
+	assert_int_equal(core_layout(p.c, ip, 0, 100000, before, 8, &count_before, &next), 0);
+	assert_int_equal(core_fallocate(p.c, ip, FALLOC_FL_ZERO_RANGE, 10, 90000, NULL), 0);
+	assert_int_equal(core_layout(p.c, ip, 0, 100000, after, 8, &count_after, &next), 0);
+	assert_int_equal(count_before, count_after);
+	assert_memory_equal(before, after, count_before * sizeof(before[0]));
+	assert_int_equal(core_read(p.c, ip, read, 4, 50000), 4);
+	assert_memory_equal(read, "\0\0\0", 4);
+	core_put(p.c, ip, 1);
+	scratch_pool_remove(&p);
+}
+
 /* ---- space ----------------------------------------------------------------------------------- */
 
 static uint64_t fill(struct core *c, struct inode *ip, uint8_t byte)
@@ -800,6 +824,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(directories_have_no_bytes),
 		cmocka_unit_test(a_write_without_fsetid_ends_setuid),
 		cmocka_unit_test(appends_end_in_one_extent),
+		cmocka_unit_test(zero_range_leaves_a_written_layout_as_it_is),
 		cmocka_unit_test(a_pool_is_filled_to_the_last_block_again_and_again),
 		cmocka_unit_test(an_allocation_without_space_changes_nothing),
 		cmocka_unit_test(an_orphan_is_ended_by_recovery),
