@@ -318,12 +318,28 @@ fail:
 	return error;
 }
 
+/*
+ * Handles that nobody put (the kernel forgets nothing when it unmounts) are void by now, and files
+ * without links end with them. What cannot be ended is left to the next opening.
+ */
+static void end_orphans(struct core *c)
+{
+	uint64_t finished;
+
+	icache_close(c->icache);
+	c->icache = NULL;
+	if (c->options.read_only || icache_open(c, &c->icache))
+		return;
+	(void)inode_recover_all(c, &finished);
+	icache_close(c->icache);
+	c->icache = NULL;
+}
+
 int core_close(struct core *c)
 {
 	int error = 0;
 
-	icache_close(c->icache);
-	c->icache = NULL;
+	end_orphans(c);
 	if (!c->options.read_only) {
 		/* Data first, while the regions are open: a clean pool is a whole one. */
 		bool lost;

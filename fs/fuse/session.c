@@ -60,11 +60,19 @@ static int open_pool(struct daemon *d, struct diag *diag)
 			diag, result, "cannot read the root directory: %s", strerror(-result));
 	}
 	core_hold_inode(d->core, d->root, 1);
+	return 0;
+}
+
+/* After the terminal was let go of: a mount that succeeds says nothing there. */
+static void log_recovery(struct daemon *d)
+{
+	struct core_info info;
+
+	core_get_info(d->core, &info);
 	if (info.recovered_records != 0 || info.recovered_inodes != 0)
 		log_notice("recovered %llu records and %llu inodes in %.3f s",
 			(unsigned long long)info.recovered_records,
 			(unsigned long long)info.recovered_inodes, info.open_seconds);
-	return 0;
 }
 
 static int close_pool(struct daemon *d)
@@ -130,6 +138,7 @@ static void became_ready(struct daemon *d, struct waiting *w)
 	w->ready = true;
 	(void)mountpoint_device(d->options->mountpoint, &w->device);
 	w->usable(w->context);
+	log_recovery(d);
 }
 
 static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
