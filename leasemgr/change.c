@@ -354,7 +354,7 @@ static void enter_rung(struct lm_change *c, uint64_t now_ns)
 	case LM_RUNG_SIGNAL:
 	case LM_RUNG_KILL:
 		signal_holders(c, r->kind == LM_RUNG_KILL ? 9 : r->signal);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case LM_RUNG_RECALL:
 		timer_set(c->lm, &c->timer, now_ns + r->time_ns);
 		break;
