@@ -279,7 +279,7 @@ static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns
 {
 	bool orphan = c->policy.rungs[c->rung].kind == LM_RUNG_ORPHAN;
 
-	if (c->kind == LM_WANT && (v->pinned || v->in_use)) {
+	if (c->kind == LM_WANT && (v->pinned || v->in_use || blocked_by_change(c))) {
 		become_passive(c);
 	} else if (v->own_pinned) {
 		fail_busy(c, v->own_pinned, now_ns);

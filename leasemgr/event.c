@@ -147,6 +147,7 @@ bool lm_event_next(struct lm_session *s, struct lm_event *out)
 		e.start = c->node.start;
 		e.end = c->node.end;
 		e.mode = c->mode;
+		e.flags = c->exclusive ? LM_EVENT_EXCLUSIVE : 0;
 		source->pending = 0;
 		change_free(c);
 	} else {

@@ -49,8 +49,7 @@
  * Invariants (lm_check() asserts them; numbers 1 to 8 of the design follow from them)
  *  L1. A ghost or lease of a session is in exactly one slot of it, and in one tree of its inode.
  *  L2. A lease is `recalled` exactly while a parked change that it is in the way of overlaps it.
- *  L3. No lease overlaps an active change that it is in the way of; except its own exclusive ones,
- *      for changes that keep the layout.
+ *  L3. No lease overlaps an active change that takes blocks away.
  *  L4. Exclusive leases of different sessions do not overlap, nor shared ones of others.
  *  L5. Every parked change has a lease (or, a want, a change) in its way, and a timer unless its
  *      rung is the last or its time is over and it only waits for somebody's `in_use`.
@@ -227,6 +226,7 @@ int lm_ack(struct lm_session *s, uint64_t lease, uint64_t now_ns);
 #define LM_LEASE_ORPHANED 32u /* its session has been closed */
 struct lm_lease_info {
 	uint64_t lease;
+	uint64_t origin; /* a ghost: the lease that it was, or was cut from */
 	uint64_t session;
 	void *owner; /* of the session */
 	uint64_t ino;
@@ -299,6 +299,7 @@ enum lm_event_kind {
 };
 #define LM_EVENT_ADVISORY 1u /* recall: nobody waits; an unbreakable pin has failed an operation */
 #define LM_EVENT_OWN 2u      /* revoked: by an operation of the session's own process */
+#define LM_EVENT_EXCLUSIVE 4u /* available: for the exclusive lease that was asked for */
 struct lm_event {
 	uint32_t kind;
 	uint32_t flags;

@@ -107,20 +107,36 @@ static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint6
 	SLIST_INSERT_HEAD(&l->holds, link, next);
 }
 
+/*
+ * Whose doing is it? Only of a change that is alone there can it be said that it frees its range;
+ * if there are several, ghosts are kept watched: too much may be held, never too little.
+ */
+static void note_freed(struct inode_leases *in, uint64_t start, uint64_t end)
+{
+	struct lm_change *c = change_first(in, start, end), *only = NULL;
+
+	for (; c; c = change_next(in, c, start, end)) {
+		if (c->state != CHANGE_ACTIVE || (c->kind != LM_FREE && c->kind != LM_MOVE))
+			continue;
+		if (only)
+			return;
+		only = c;
+	}
+	if (only && only->node.start <= start && only->node.end >= end)
+		only->freed = true;
+}
+
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset)
 {
 	struct inode_leases *in = leased_inode_find(lm, ino);
 	struct range_node *next[LEASE_TREES];
 	struct freeing f = {.lm = lm, .base = region_offset - start, .region = region};
-	struct lm_change *c;
 
 	assert(start < end);
 	if (!in)
 		return;
-	for (c = change_first(in, start, end); c; c = change_next(in, c, start, end))
-		if (c->state == CHANGE_ACTIVE)
-			c->freed = true;
+	note_freed(in, start, end);
 	for (int t = 0; t < LEASE_TREES; t++)
 		next[t] = range_tree_first(&in->leases[t], start, end);
 	for (;;) {

@@ -20,7 +20,8 @@ static void describe(const struct lease *l, bool slots_too, struct lm_lease_info
 {
 	const struct lm_session *s = l->session;
 
-	*out = (struct lm_lease_info){.lease = l->node.id, .session = s->id, .owner = s->owner, .ino = l->inode->ino,
+	*out = (struct lm_lease_info){.lease = l->node.id, .origin = l->origin, .session = s->id,
+		.owner = s->owner, .ino = l->inode->ino,
 		.start = l->node.start, .end = l->node.end, .granted_ns = l->granted_ns,
 		.recall_deadline_ns = l->recalled ? recall_deadline(l) : 0,
 		.quarantine_bytes = holds_bytes(l), .slot = l->slot, .pid = s->pid, .uid = s->uid,

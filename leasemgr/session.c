@@ -114,12 +114,15 @@ static void wind_up_and_end(struct lm_session *s, bool keep_pinned, uint64_t now
 
 void lm_session_close(struct lm_session *s, uint64_t now_ns)
 {
-	struct source *source;
-
 	assert(!s->closed);
 	wants_end(s);
-	while ((source = TAILQ_FIRST(&s->ready)))
-		source_clear(s, source, 0xff);
+	for (uint32_t i = 0; i < s->leases.used_slots; i++) {
+		struct lease *l = s->leases.items[i];
+
+		if (l) /* one that is being made has bits, and is not in the list */
+			source_clear(s, &l->source, 0xff);
+	}
+	assert(TAILQ_EMPTY(&s->ready));
 	s->drain_pending = false;
 	s->closed = true;
 	wind_up_and_end(s, true, now_ns);
@@ -160,12 +163,11 @@ void lm_session_process_gone(struct lm_session *s, uint64_t now_ns)
 	if (s->process_gone)
 		return;
 	s->process_gone = true;
-	if (s->closed) {
+	review_all(s); /* a closed one may have leases in use */
+	if (s->closed)
 		wind_up_and_end(s, true, now_ns);
-		return;
-	}
-	review_all(s);
-	settle(s->lm, now_ns);
+	else
+		settle(s->lm, now_ns);
 }
 
 int lm_session_release(struct lm_session *s, uint64_t now_ns)

@@ -31,7 +31,8 @@ static struct leasefs_event event_of(const struct lm_event *e)
 		LEASEFS_EVENT_AVAILABLE == LM_EVENT_AVAILABLE &&
 		LEASEFS_EVENT_DRAIN == LM_EVENT_DRAIN &&
 		LEASEFS_RECALL_ADVISORY == LM_EVENT_ADVISORY &&
-		LEASEFS_REVOKED_OWN == LM_EVENT_OWN, "one set of numbers");
+		LEASEFS_REVOKED_OWN == LM_EVENT_OWN &&
+		LEASEFS_AVAILABLE_EXCLUSIVE == LM_EVENT_EXCLUSIVE, "one set of numbers");
 	return (struct leasefs_event){.kind = e->kind, .flags = e->flags, .lease = e->lease,
 		.origin = e->origin, .rest = e->rest, .inode = e->ino, .offset = e->start,
 		.length = e->end - e->start, .deadline_ns = e->deadline_ns, .pid = e->pid,

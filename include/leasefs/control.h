@@ -236,6 +236,7 @@ struct leasefs_unpinned {
 
 #define LEASEFS_RECALL_ADVISORY 1u /* nobody waits: an unbreakable pin has failed the operation */
 #define LEASEFS_REVOKED_OWN 2u     /* by the session's own process */
+#define LEASEFS_AVAILABLE_EXCLUSIVE 4u /* it was an exclusive lease that was asked for */
 
 struct leasefs_event {
 	uint32_t kind;
@@ -248,7 +249,7 @@ struct leasefs_event {
 	uint64_t length;
 	uint64_t deadline_ns; /* recall: CLOCK_MONOTONIC; 0: none */
 	uint32_t pid;         /* recall: who asks */
-	uint32_t mode;        /* of the lease */
+	uint32_t mode;        /* of the lease, or as asked for */
 	uint64_t reserved[2];
 };
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * plants.c - faults put into leasemgr from outside, to prove that the simulator finds each.
+ *
+ * The linker's --wrap gives the calls of one function from other files to the wrapper here, so the
+ * product has no hooks for it. PLANT says which; meson builds one simulator for each.
+ */
+#include "manager.h"
+
+/* Now and then, as what the world has come to says: so a schedule repeats its faults too. */
+__attribute__((unused)) static bool due(const struct lm *lm, unsigned every)
+{
+	return lm->next_id % every == 0;
+}
+
+#if defined(PLANT_RECALL_LOST)
+void __real_source_mark(struct lm_session *s, struct source *source, uint8_t pending);
+void __wrap_source_mark(struct lm_session *s, struct source *source, uint8_t pending);
+void __wrap_source_mark(struct lm_session *s, struct source *source, uint8_t pending)
+{
+	if (!(pending & PENDING_RECALL) || !due(s->lm, 20))
+		__real_source_mark(s, source, pending);
+}
+#elif defined(PLANT_DOUBLE_FREE)
+void __real_holds_drop(struct lease *l);
+void __wrap_holds_drop(struct lease *l);
+void __wrap_holds_drop(struct lease *l)
+{
+	struct lm *lm = l->session->lm;
+	struct hold_link *link = SLIST_FIRST(&l->holds);
+
+	if (link && link->hold->count == 1 && due(lm, 5))
+		lm->ops->release(lm->config.context, link->hold->region,
+			link->hold->region_offset, link->hold->length);
+	__real_holds_drop(l);
+}
+#elif defined(PLANT_EARLY_REUSE)
+/* Blocks under a revoked lease are let go when the first of its holders is done with them. */
+void __real_holds_drop(struct lease *l);
+void __wrap_holds_drop(struct lease *l);
+void __wrap_holds_drop(struct lease *l)
+{
+	struct hold_link *link;
+
+	__real_holds_drop(l);
+	if (!due(l->session->lm, 3))
+		return;
+	for (struct range_node *n = range_tree_first(&l->inode->leases[TREE_GHOSTS], 0, UINT64_MAX);
+		n; n = range_tree_next(&l->inode->leases[TREE_GHOSTS], n, 0, UINT64_MAX)) {
+		struct lease *other = container_of(n, struct lease, node);
+
+		link = SLIST_FIRST(&other->holds);
+		if (other != l && link && link->hold->count == 1) {
+			__real_holds_drop(other);
+			return;
+		}
+	}
+}
+#elif defined(PLANT_WAKE_UP_LOST)
+void __real_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
+	uint64_t end);
+void __wrap_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
+	uint64_t end);
+void __wrap_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
+	uint64_t end)
+{
+	if (!due(lm, 10))
+		__real_leased_inode_dirty(lm, in, start, end);
+}
+#elif defined(PLANT_RANGE_OFF_BY_ONE)
+/* A pin's first block is not looked at. */
+bool __real_lease_pinned(const struct lease *l, uint64_t start, uint64_t end);
+bool __wrap_lease_pinned(const struct lease *l, uint64_t start, uint64_t end);
+bool __wrap_lease_pinned(const struct lease *l, uint64_t start, uint64_t end)
+{
+	return __real_lease_pinned(l, start + 4096 < end ? start + 4096 : start, end);
+}
+#elif defined(PLANT_NO_QUARANTINE)
+void __real_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+	uint64_t region_offset);
+void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+	uint64_t region_offset);
+void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+	uint64_t region_offset)
+{
+	if (!due(lm, 10))
+		__real_lm_freeing(lm, ino, start, end, region, region_offset);
+}
+#elif defined(PLANT_GRANT_OVER_RECALL)
+bool __real_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
+	bool exclusive);
+bool __wrap_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
+	bool exclusive);
+bool __wrap_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
+	bool exclusive)
+{
+	return !due(s->lm, 10) && __real_change_blocks_grant(c, s, exclusive);
+}
+#elif defined(PLANT_LADDER_SKIPPED)
+/* The time of a rung is not waited for. */
+void __real_timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns);
+void __wrap_timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns);
+void __wrap_timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns)
+{
+	__real_timer_set(lm, t, due(lm, 5) ? deadline_ns / 2 : deadline_ns);
+}
+#else
+#error "which?"
+#endif
