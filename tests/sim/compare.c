@@ -59,7 +59,9 @@ static bool explain_by_want(struct model *m, const struct lm_lease_info *info)
 		struct m_lease *l = &m->leases[i];
 
 		if (!l->used || !l->live || m->sessions[l->session].id != info->session ||
-			(l->id && l->id != info->origin) || (uint64_t)l->ino + 1 != info->ino || l->start > start || l->end < end)
+			(l->id && l->id != info->origin) || (uint64_t)l->ino + 1 != info->ino ||
+			l->start > start || l->end < end ||
+			(info->lease == info->origin) != (l->start == start && l->end == end))
 			continue;
 		for (int w = 0; w < WANTS; w++) {
 			const struct m_want *want = &m->wants[w];
