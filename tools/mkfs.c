@@ -208,6 +208,7 @@ static int print_pool(const char *pool)
 	const struct core_options options = {.pool = pool, .read_only = true};
 	struct core_region_info region;
 	struct core_info info;
+	struct statvfs fs;
 	struct diag d = {0};
 	struct core *c;
 	int error = core_open(&options, &c, &d);
@@ -217,11 +218,17 @@ static int print_pool(const char *pool)
 		return 1;
 	}
 	core_get_info(c, &info);
+	core_statfs(c, &fs);
 	printf("Made a leasefs pool in %s\n", pool);
 	printf("  %-12s%s\n", "uuid", info.uuid);
 	if (info.label[0])
 		printf("  %-12s%s\n", "label", info.label);
 	print_size("data", info.pool_bytes);
+	if (fs.f_bavail < fs.f_bfree) {
+		print_size("room now", (uint64_t)fs.f_bavail * fs.f_frsize);
+		printf("  %-12s(the filesystem below has no more: writes beyond it are ENOSPC)\n",
+			"");
+	}
 	print_size("metadata", info.meta_bytes);
 	print_size("journal", info.journal_bytes);
 	printf("  %-12s%s\n", "domains",
