@@ -4,8 +4,8 @@
  *
  * Nothing may cost more than it should as the file grows, so the baseline is a file of a quarter of
  * the extents, and figures are per extent: a cost that grew with the square would show as 4. The
- * two files take turns for reads; writes are timed at the file's end as it grows; a punch frees the
- * middle half in one call, and a truncate the rest in another.
+ * two files take turns in pieces: the last tenth of their writes, random reads, punches of the
+ * middle half; one truncate of each frees the rest in a single call.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #define EXTENTS 1000000u
 #define EXTENTS_QUICK 40000u
 #define READS_A_ROUND 2000u
-#define ROUNDS 5u
+#define PIECES 10u
 #define POOL_BYTES (6ull << 30)
 #define POOL_BYTES_QUICK (512ull << 20)
 #define TARGET 2.0
@@ -33,25 +33,47 @@
 struct extents_file {
 	int fd;
 	unsigned extents;
-	double write_us; /* each, over the last tenth */
-	double punch_us;
-	double truncate_us;
 };
 
-static int write_extents(struct extents_file *f, const char *block)
+static int write_extents(
+	const struct extents_file *f, const char *block, unsigned first, unsigned end, double *us)
 {
-	unsigned last = f->extents - f->extents / 10;
-	uint64_t begin = 0;
+	uint64_t begin = now_ns();
 
-	for (unsigned i = 0; i < f->extents; i++) {
-		if (i == last)
-			begin = now_ns();
+	for (unsigned i = first; i < end; i++) {
 		if (pwrite(f->fd, block, BLOCK, (off_t)(2 * BLOCK * i)) != (ssize_t)BLOCK) {
 			fprintf(stderr, "leasebench: write of extent %u: %s\n", i, strerror(errno));
 			return -1;
 		}
 	}
-	f->write_us = (double)(now_ns() - begin) / 1e3 / (f->extents - last);
+	*us = (double)(now_ns() - begin) / 1e3 / (end - first);
+	return 0;
+}
+
+/* One of PIECES parts of the file's middle half. */
+static int punch_extents(const struct extents_file *f, unsigned piece, double *us)
+{
+	unsigned count = f->extents / 2 / PIECES, first = f->extents / 4 + piece * count;
+	uint64_t begin = now_ns();
+
+	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(2 * BLOCK * first),
+		    (off_t)(2 * BLOCK * count)) != 0) {
+		perror("leasebench: punch");
+		return -1;
+	}
+	*us = (double)(now_ns() - begin) / 1e3 / count;
+	return 0;
+}
+
+static int truncate_extents(const struct extents_file *f, double *us)
+{
+	uint64_t begin = now_ns();
+
+	if (ftruncate(f->fd, 0) != 0) {
+		perror("leasebench: truncate");
+		return -1;
+	}
+	*us = (double)(now_ns() - begin) / 1e3 / (f->extents - f->extents / 2);
 	return 0;
 }
 
@@ -71,69 +93,66 @@ static int read_extents(const struct extents_file *f, char *block, uint64_t seed
 	return 0;
 }
 
-static int free_extents(struct extents_file *f)
-{
-	off_t bytes = (off_t)(2 * BLOCK * f->extents);
-	uint64_t begin = now_ns();
-
-	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, bytes / 4, bytes / 2) !=
-		0) {
-		perror("leasebench: punch");
-		return -1;
-	}
-	f->punch_us = (double)(now_ns() - begin) / 1e3 / (f->extents / 2);
-	begin = now_ns();
-	if (ftruncate(f->fd, 0) != 0) {
-		perror("leasebench: truncate");
-		return -1;
-	}
-	f->truncate_us = (double)(now_ns() - begin) / 1e3 / (f->extents / 2);
-	return 0;
-}
-
-static void report_growth(const char *name, double ours, double baseline, double spread)
+static void report_growth(const char *name, const struct series *s)
 {
 	struct row row = {.group = "scale",
 		.name = name,
 		.unit = "us/extent",
-		.ours = ours,
+		.ours = series_median(s, SIDE_OURS),
 		.baseline_name = "quarter",
-		.baseline = baseline,
-		.spread = spread,
+		.baseline = series_median(s, SIDE_BASELINE),
+		.spread = series_spread(s),
 		.target = TARGET,
 		.sense = TARGET_AT_MOST};
 
 	report_row(&row);
 }
 
-static int measure(struct bench *b, struct extents_file files[SIDES], char *block)
+static int measure(struct bench *b, const struct extents_file files[SIDES], char *block)
 {
-	struct series reads = {0};
+	struct series writes = {0}, reads = {0}, punches = {0}, truncates = {0};
 	double us;
 
 	for (int side = 0; side < SIDES; side++) {
-		if (write_extents(&files[side], block) != 0)
+		unsigned most = files[side].extents - files[side].extents / 10;
+
+		if (write_extents(&files[side], block, 0, most, &us) != 0)
 			return -1;
 	}
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned piece = 0; piece < PIECES; piece++) {
 		for (int side = 0; side < SIDES; side++) {
-			if (read_extents(&files[side], block, b->seed + round, &us) != 0)
+			unsigned tenth = files[side].extents / 10;
+			unsigned first = files[side].extents - tenth + tenth / PIECES * piece;
+
+			if (write_extents(
+				    &files[side], block, first, first + tenth / PIECES, &us) != 0)
+				return -1;
+			series_add(&writes, side, us);
+		}
+	}
+	for (unsigned piece = 0; piece < PIECES; piece++) {
+		for (int side = 0; side < SIDES; side++) {
+			if (read_extents(&files[side], block, b->seed + piece, &us) != 0)
 				return -1;
 			series_add(&reads, side, us);
 		}
 	}
-	for (int side = 0; side < SIDES; side++) {
-		if (free_extents(&files[side]) != 0)
-			return -1;
+	for (unsigned piece = 0; piece < PIECES; piece++) {
+		for (int side = 0; side < SIDES; side++) {
+			if (punch_extents(&files[side], piece, &us) != 0)
+				return -1;
+			series_add(&punches, side, us);
+		}
 	}
-	report_growth(
-		"extents_write", files[SIDE_OURS].write_us, files[SIDE_BASELINE].write_us, NAN);
-	report_growth("extents_read", series_median(&reads, SIDE_OURS),
-		series_median(&reads, SIDE_BASELINE), series_spread(&reads));
-	report_growth(
-		"extents_punch", files[SIDE_OURS].punch_us, files[SIDE_BASELINE].punch_us, NAN);
-	report_growth("extents_truncate", files[SIDE_OURS].truncate_us,
-		files[SIDE_BASELINE].truncate_us, NAN);
+	for (int side = 0; side < SIDES; side++) {
+		if (truncate_extents(&files[side], &us) != 0)
+			return -1;
+		series_add(&truncates, side, us);
+	}
+	report_growth("extents_write", &writes);
+	report_growth("extents_read", &reads);
+	report_growth("extents_punch", &punches);
+	report_growth("extents_truncate", &truncates);
 	return 0;
 }
 

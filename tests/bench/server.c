@@ -293,7 +293,8 @@ int server_kill(struct server *s)
 	if (s->pid == 0)
 		return 0;
 	kill(s->pid, SIGKILL);
-	umount2(s->mount, MNT_FORCE | MNT_DETACH); /* root only: also ends what hangs in the kernel */
+	umount2(s->mount,
+		MNT_FORCE | MNT_DETACH); /* root only: also ends what hangs in the kernel */
 	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	s->pid = 0;

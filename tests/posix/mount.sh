@@ -148,6 +148,32 @@ finish_case() {
 	done <"$CASE_DIR/pools"
 }
 
+# ---- mount namespaces ------------------------------------------------------------------------
+
+# Runs a script in a mount namespace of its own, for what would otherwise change the machine.
+in_namespace() {
+	unshare --mount --propagation private bash -eEuo pipefail -c "$1" bash "${@:2}"
+}
+
+need_mount_helper() {
+	command -v mount.fuse.leasefs >/dev/null || fail "$BUILD holds no mount.fuse.leasefs"
+	unshare --mount true 2>/dev/null || skip "no mount namespaces here"
+}
+
+# As in_namespace, with mount.fuse.leasefs where mount(8) looks for it: in /sbin.
+with_mount_helper() {
+	mkdir "$CASE_DIR/sbin.real"
+	# shellcheck disable=SC2016 # expands inside
+	in_namespace '
+		sbin=$(readlink -f /sbin)
+		mount --bind "$sbin" "$CASE_DIR/sbin.real"
+		mount -t tmpfs none "$sbin"
+		for program in "$CASE_DIR/sbin.real"/*; do ln -s "$program" "$sbin/"; done
+		ln -sf "$WORK/bin/mount.fuse.leasefs" "$WORK/bin/leasefs" "$sbin/"
+		. "$HERE/mount.sh"
+	'"$1" "${@:2}"
+}
+
 # ---- cleaning up, whatever happened ----------------------------------------------------------
 
 unmount_below() {

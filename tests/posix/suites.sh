@@ -26,26 +26,34 @@ case_xfstests() {
 	[ -x "$XFSTESTS/check" ] || fail "no check in XFSTESTS=$XFSTESTS"
 	need_root
 	need_pool
-	command -v mount.fuse.leasefs >/dev/null || fail "no mount helper"
-	[ -x /sbin/mount.fuse.leasefs ] || skip "mount(8) needs /sbin/mount.fuse.leasefs: meson install"
+	need_mount_helper
 	read -ra arguments <<<"${XFSTESTS_ARGS:--g quick}"
-	for name in test scratch; do
+	# xfstests looks for these names among all mounts.
+	for name in "test-$$" "scratch-$$"; do
 		pool_make "$name" 4G
 		mkdir "$CASE_DIR/$name"
 	done
+	# xfstests wants sources that are names, not paths that are there.
+	cat >"$CASE_DIR/helper" <<-HELPER
+		#!/bin/sh
+		source=\$1
+		shift
+		exec "$WORK/bin/mount.fuse.leasefs" "$POOLS/\$source" "\$@" -o "fsname=\$source"
+	HELPER
+	chmod +x "$CASE_DIR/helper"
 	cat >"$CASE_DIR/config" <<-CONFIG
 		export FSTYP=fuse
 		export FUSE_SUBTYP=.leasefs
-		export TEST_DEV=$(pool_path test)
-		export TEST_DIR=$CASE_DIR/test
-		export SCRATCH_DEV=$(pool_path scratch)
-		export SCRATCH_MNT=$CASE_DIR/scratch
+		export TEST_DEV=test-$$
+		export TEST_DIR=$CASE_DIR/test-$$
+		export SCRATCH_DEV=scratch-$$
+		export SCRATCH_MNT=$CASE_DIR/scratch-$$
 		export RESULT_BASE=$CASE_DIR/results
 	CONFIG
-	(cd "$XFSTESTS" && HOST_OPTIONS=$CASE_DIR/config ./check "${arguments[@]}") \
-		>"$CASE_DIR/xfstests.log" 2>&1 || status=$?
+	# shellcheck disable=SC2016 # expands inside
+	with_mount_helper 'ln -sf "$CASE_DIR/helper" "$(readlink -f /sbin)/mount.fuse.leasefs"
+		cd "$1" && shift && HOST_OPTIONS=$CASE_DIR/config ./check "$@"' \
+		"$XFSTESTS" "${arguments[@]}" >"$CASE_DIR/xfstests.log" 2>&1 || status=$?
 	tail -n 40 "$CASE_DIR/xfstests.log"
-	unmount_below "$CASE_DIR/test"
-	unmount_below "$CASE_DIR/scratch"
 	[ "$status" -eq 0 ] || fail "xfstests: status $status"
 }

@@ -60,11 +60,6 @@ case_setuid_cleared() {
 	[ "$(stat -c %a "$MNT/program")" = 755 ] || fail "chown: $(stat -c %a "$MNT/program")"
 }
 
-# In a mount namespace of its own, so that a machine whose /dev/fuse is root's alone can run this.
-in_namespace() {
-	unshare --mount --propagation private bash -eEuo pipefail -c "$1" bash "${@:2}"
-}
-
 # shellcheck disable=SC2016 # expands inside
 nobodys_fuse='mkdir "$1/dev"; mount -t tmpfs none "$1/dev"; mknod -m 666 "$1/dev/fuse" c 10 229
 	mount --bind "$1/dev/fuse" /dev/fuse; shift'
@@ -135,29 +130,22 @@ case_missing_fusermount3() {
 case_mount_helper() {
 	need_pool
 	need_root
-	need_program mount.fuse.leasefs
-	unshare --mount true 2>/dev/null || skip "no mount namespaces here"
+	need_mount_helper
 	pool_make pool 64M
-	mkdir "$CASE_DIR/mnt" "$CASE_DIR/sbin" "$CASE_DIR/sbin.real"
+	mkdir "$CASE_DIR/mnt"
 	# shellcheck disable=SC2016 # expands inside
-	in_namespace '
-		sbin=$(readlink -f /sbin)
-		mount --bind "$sbin" "$4/sbin.real"
-		mount -t tmpfs none "$sbin"
-		for program in "$4/sbin.real"/*; do ln -s "$program" "$sbin/"; done
-		ln -sf "$3/mount.fuse.leasefs" "$3/leasefs" "$sbin/"
-		. "$5/mount.sh"
+	with_mount_helper '
 		mount -t fuse.leasefs "$1" "$2" -o rw,relatime,nosuid,lock_wait_ms=5000
 		stat -f "$2" >/dev/null
 		line=$(grep -F " $2 " /proc/self/mountinfo)
 		echo "$line"
-		grep -q " - fuse.leasefs $1 " <<<"$line" || fail "type or source"
+		grep -Eq " - fuse(\.leasefs)? $1 " <<<"$line" || fail "type or source"
 		grep -q nosuid <<<"$line" || fail "nosuid was asked for"
 		! grep -q nodev <<<"$line" || fail "nodev was not asked for"
 		echo content >"$2/file"
-		mount -o remount,ro "$2"
+		mount -t fuse.leasefs -o remount,ro "$1" "$2"
 		refuses "read-only" touch "$2/new"
-		mount -o remount,rw "$2"
+		mount -t fuse.leasefs -o remount,rw "$1" "$2"
 		touch "$2/new"
 		for i in 1 2 3; do
 			umount "$2"
@@ -165,7 +153,6 @@ case_mount_helper() {
 			[ "$(cat "$2/file")" = content ]
 		done
 		umount "$2"
-		refuses "no such option|unknown|not understood|invalid|option" \
-			mount -t fuse.leasefs "$1" "$2" -o nonsense_option
-	' "$(pool_path pool)" "$CASE_DIR/mnt" "$WORK/bin" "$CASE_DIR" "$HERE"
+		refuses "nonsense_option" mount -t fuse.leasefs "$1" "$2" -o nonsense_option
+	' "$(pool_path pool)" "$CASE_DIR/mnt"
 }
