@@ -6,13 +6,15 @@
  *   1. the record is stored at the log's end, flushed, fenced;
  *   2. media_journal.commit is stored (8 bytes), flushed, fenced: this instant is the commit;
  *   3. the record is applied to its home (working view), unflushed;
- *   4. a checkpoint later flushes the homes of all records from tail on, and advances tail.
- * Recovery applies [tail, commit) in order and checkpoints. A record is physical (bytes to an
+ *   4. a checkpoint later makes the homes of all records from tail on durable, and advances tail
+ *      (journal_sync.c).
+ * Recovery (journal_replay.c) applies [tail, commit) in order. A record is physical (bytes to an
  * offset, bits to a bitmap), so that applying it twice, or half and again, changes nothing.
  *
  * Page cache, relaxed: `synced` follows `commit` only in journal_sync(), after all data regions
  * were synced, and a checkpoint never passes it. After a daemon's death (same boot id) recovery
- * goes to `commit`; after a power loss to `synced`: the state at the last fsync, whole. Space
+ * goes to `commit`, and leaves `synced` where it was, because data may still be dirty; after a
+ * power loss it goes to `synced`: the state at the last fsync, whole. Space
  * freed by a transaction is not reused before the transaction is synced, or going back would show
  * other files' bytes.
  *

@@ -5,11 +5,15 @@
 #include "crash_machine.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LINE 64u
 #define WORDS (LINE / 8)
+
+/* Guards the trace that is being recorded: regions are used by many threads. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- traces ---------------------------------------------------------------------------------- */
 
@@ -36,31 +40,37 @@ static struct trace_event *event_of(struct trace *t, const struct region *r, enu
 static void saw_store(
 	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
 {
+	pthread_mutex_lock(&lock);
 	struct trace_event *e = event_of(context, r, TRACE_STORE);
 
-	if (!e)
-		return;
-	e->offset = offset;
-	e->count = count;
-	e->bytes = calloc(1, count);
-	assert(e->bytes);
-	if (bytes)
-		memcpy(e->bytes, bytes, count);
+	if (e) {
+		e->offset = offset;
+		e->count = count;
+		e->bytes = calloc(1, count);
+		assert(e->bytes);
+		if (bytes)
+			memcpy(e->bytes, bytes, count);
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 static void saw_flush(void *context, const struct region *r, uint64_t offset, uint64_t count)
 {
+	pthread_mutex_lock(&lock);
 	struct trace_event *e = event_of(context, r, TRACE_FLUSH);
 
-	if (!e)
-		return;
-	e->offset = offset;
-	e->count = count;
+	if (e) {
+		e->offset = offset;
+		e->count = count;
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 static void saw_fence(void *context, const struct region *r)
 {
+	pthread_mutex_lock(&lock);
 	event_of(context, r, TRACE_FENCE);
+	pthread_mutex_unlock(&lock);
 }
 
 static struct region_recorder recorder = {
@@ -85,10 +95,12 @@ void trace_stop(struct trace *t)
 
 void trace_mark(struct trace *t, uint64_t what, uint64_t value)
 {
+	pthread_mutex_lock(&lock);
 	struct trace_event *e = add_event(t, TRACE_MARK, 0);
 
 	e->offset = what;
 	e->count = value;
+	pthread_mutex_unlock(&lock);
 }
 
 void trace_free(struct trace *t)
