@@ -21,6 +21,7 @@
 #define FUSE_SUPER_MAGIC 0x65735546
 #define START_LIMIT_MS 20000
 #define STOP_LIMIT_MS 20000
+#define BUSY_LIMIT_MS 2000
 
 static void pause_ms(long ms)
 {
@@ -150,12 +151,18 @@ int mount_kill(struct mount *m)
 
 int mount_stop(struct mount *m)
 {
-	int status = 0;
-	if (umount2(m->point, 0) < 0) {
-		fprintf(stderr, "umount: %s\n", strerror(errno));
-		mount_detach(m->point);
+	int status = 0, waited = 0;
+	/* Anybody who looks at all mounts, as df(1) does, keeps this one busy for a moment. */
+	while (umount2(m->point, 0) < 0) {
+		if (errno != EBUSY || waited >= BUSY_LIMIT_MS) {
+			fprintf(stderr, "umount: %s\n", strerror(errno));
+			mount_detach(m->point);
+			break;
+		}
+		pause_ms(20);
+		waited += 20;
 	}
-	for (int waited = 0; waited < STOP_LIMIT_MS; waited += 2) {
+	for (waited = 0; waited < STOP_LIMIT_MS; waited += 2) {
 		pid_t pid = waitpid(m->daemon, &status, WNOHANG);
 		if (pid == m->daemon) {
 			m->daemon = 0;

@@ -23,6 +23,7 @@ struct target_options {
 	uint64_t pool_bytes;   /* 0: mkfs's default */
 	uint64_t meta_bytes;   /* 0: mkfs's choice */
 	uint32_t domains;
+	bool units;            /* in process: region 0 is allocated by units of 2 MiB */
 	const char *programs;      /* the build directory, for the daemon and the tools */
 	const char *mount_options; /* or NULL */
 };

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "core.h"
-#include "format.h"
+#include "btree.h"
 #include "model_data.h"
+#include "pool.h"
 #include "verify.h"
 
 struct target {
@@ -39,6 +39,37 @@ static int open_pool(struct target *t)
 	return r;
 }
 
+/* As if region 0 stood on hugetlbfs or /dev/dax. It is empty still. */
+static int use_units(struct target *t)
+{
+	struct core *c = t->core;
+	struct btree tree = tables_tree(c);
+	struct media_region media;
+	struct btree_item item;
+	struct tx *tx;
+	void *object;
+	int r = tx_begin(c->meta, &tx);
+	if (r < 0)
+		return r;
+	r = tx_edit(tx, c->roots, MAGIC_ROOTS, &object);
+	struct media_roots *roots = object;
+	if (r == 0)
+		r = btree_find(&tree, tx, &roots->regions, 0, &item);
+	if (r == 0) {
+		memcpy(&media, item.value, sizeof(media));
+		media.alignment_shift = HUGE_SHIFT;
+		r = btree_replace(&tree, tx, &roots->regions, 0, &media, sizeof(media));
+	}
+	if (r < 0) {
+		tx_abort(tx);
+		return r;
+	}
+	r = tx_commit(tx);
+	if (r == 0)
+		r = core_close(c);
+	return r == 0 ? open_pool(t) : r;
+}
+
 static struct target *core_target_open(const struct target_options *options)
 {
 	struct target *t = calloc(1, sizeof(*t));
@@ -60,7 +91,7 @@ static struct target *core_target_open(const struct target_options *options)
 		return NULL;
 	}
 	t->options = (struct core_options){.pool = t->pool};
-	if (open_pool(t) < 0) {
+	if (open_pool(t) < 0 || (options->units && use_units(t) < 0)) {
 		free(t);
 		return NULL;
 	}

@@ -49,6 +49,7 @@ static const char usage_text[] =
 	"  --no-crash         no crashes and no remounts\n"
 	"  --no-verify        do not run the checker\n"
 	"  --domains-uid      one data region for each owner\n"
+	"  --units            blocks are allocated by 2 MiB (in process)\n"
 	"  --options LIST     mount options (--mount)\n"
 	"  --programs DIR     build directory with the daemon and the tools (--mount)\n"
 	"  --directory DIR    work there (default: a new one in /dev/shm or $TMPDIR)\n"
@@ -71,6 +72,7 @@ enum {
 	OPT_NO_CRASH,
 	OPT_NO_VERIFY,
 	OPT_DOMAINS,
+	OPT_UNITS,
 	OPT_OPTIONS,
 	OPT_PROGRAMS,
 	OPT_DIRECTORY,
@@ -93,6 +95,7 @@ static const struct option long_options[] = {
 	{"no-crash", no_argument, NULL, OPT_NO_CRASH},
 	{"no-verify", no_argument, NULL, OPT_NO_VERIFY},
 	{"domains-uid", no_argument, NULL, OPT_DOMAINS},
+	{"units", no_argument, NULL, OPT_UNITS},
 	{"options", required_argument, NULL, OPT_OPTIONS},
 	{"programs", required_argument, NULL, OPT_PROGRAMS},
 	{"directory", required_argument, NULL, OPT_DIRECTORY},
@@ -156,6 +159,9 @@ static bool set_option(struct arguments *a, int option, char *text)
 		return true;
 	case OPT_DOMAINS:
 		a->run.target.domains = 1;
+		return true;
+	case OPT_UNITS:
+		a->run.target.units = true;
 		return true;
 	case OPT_OPTIONS:
 		a->run.target.mount_options = text;
@@ -225,6 +231,7 @@ static int one_run(struct arguments *a)
 		a->script.crash = dice / 3 % 4 != 0;
 		a->run.target.domains = dice / 12 % 4 == 0;
 		a->script.huge = dice / 48 % 2;
+		a->run.target.units = !a->run.target.domains && dice / 96 % 4 == 0;
 	}
 	a->run.target.pool_bytes = a->run.small ? SMALL_POOL_BYTES : 0;
 	a->run.target.meta_bytes = a->run.small ? SMALL_META_BYTES : 0;
