@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "dir.h"
 #include "verify_pool.h"
@@ -565,6 +567,94 @@ static void a_log_that_cannot_be_replayed_is_cleared(void **state)
 	verify_pool_expect_clean(&pool);
 }
 
+/* ---- a check that is cut off ----------------------------------------------------------------- */
+
+static uint64_t stores_left;
+
+static void count_store(
+	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
+{
+	if (stores_left-- == 0)
+		_exit(7);
+}
+
+static void no_flush(void *context, const struct region *r, uint64_t offset, uint64_t count)
+{
+}
+
+static void no_fence(void *context, const struct region *r)
+{
+}
+
+/* In a child that dies at that store: 7, or 0 if it came to the end before. */
+static int check_and_die(uint64_t stores)
+{
+	static const struct region_recorder recorder = {
+		.store = count_store, .flush = no_flush, .fence = no_fence};
+	const struct verify_options options = {.repair = true};
+	const struct core_options open = {.pool = pool.path};
+	struct verify_report report;
+	struct diag d;
+	int status;
+
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		stores_left = stores;
+		region_set_recorder(&recorder);
+		if (core_open(&open, &pool.c, &d) != 0 ||
+			verify_core(pool.c, &options, &report) != 0 || report.left != 0 ||
+			core_close(pool.c) != 0)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 7);
+	return WEXITSTATUS(status);
+}
+
+static void a_check_that_is_cut_off_at_any_store_can_be_repeated(void **state)
+{
+	char save[1400], restore[1400];
+	unsigned deaths = 0;
+	uint64_t big = leaf_of(root_of("/big", false)), comb = leaf_of(root_of("/comb", false));
+	uint64_t record = verify_pool_get(pool.c, "/fifo")->record;
+	int ended = 7;
+
+	unplant_entry("/", "sub");
+	plant_entry("/big", "nowhere", 0, 3333, DT_REG);
+	verify_pool_edit(&pool, "/small", set_nlink, 9);
+	verify_pool_edit(&pool, "/other", set_region_block, first_block("/small"));
+	verify_pool_set_bits(
+		&pool, SPACE_REGION(0), verify_pool_free_unit(&pool, SPACE_REGION(0)), true);
+	assert_int_equal(core_close(pool.c), 0);
+	verify_pool_flip(&pool, big + 300, 2);
+	verify_pool_flip(&pool, comb + 300, 2);
+	verify_pool_flip(&pool, record + 60, 2);
+	snprintf(save, sizeof(save), "cp --sparse=always %s/meta %s/meta.bad", pool.path,
+		pool.directory);
+	snprintf(restore, sizeof(restore), "cp --sparse=always %s/meta.bad %s/meta", pool.directory,
+		pool.path);
+	assert_int_equal(system(save), 0);
+	for (uint64_t stores = 1; ended == 7; stores += 1 + stores / 5) {
+		struct verify_report report;
+
+		assert_int_equal(system(restore), 0);
+		ended = check_and_die(stores);
+		deaths += ended == 7;
+		scratch_pool_open(&pool);
+		assert_int_equal(
+			verify_core(pool.c, &(struct verify_options){.repair = true}, &report), 0);
+		assert_int_equal(report.left, 0);
+		verify_pool_expect_clean(&pool);
+		assert_true(verify_pool_holds(pool.c, "/small", 0, 20000, 1));
+		assert_int_equal(core_close(pool.c), 0);
+	}
+	assert_true(deaths > 10);
+	scratch_pool_open(&pool);
+}
+
 /* Whatever bit is flipped: found or harmless, nothing crashes, and what is mended stays so. */
 static void any_flipped_bit_is_survived(void **state)
 {
@@ -651,6 +741,7 @@ int main(void)
 		DAMAGE(a_damaged_bitmap_is_made_anew),
 		DAMAGE(a_damaged_superblock_is_written_again),
 		DAMAGE(a_log_that_cannot_be_replayed_is_cleared),
+		DAMAGE(a_check_that_is_cut_off_at_any_store_can_be_repeated),
 		DAMAGE(any_flipped_bit_is_survived),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
