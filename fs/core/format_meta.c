@@ -118,7 +118,7 @@ static int store_heap(struct core *c)
 			.bits[0] = g == 0 ? 3 : 1, /* itself, and in group 0 media_roots */
 		};
 
-		error = region_reserve(c->meta_region, offset, BLOCK_SIZE);
+		error = region_reserve_blocks(c->meta_region, offset, BLOCK_SIZE);
 		if (!error)
 			error = store_object(c->meta_region, offset, &bitmap);
 	}
@@ -134,7 +134,7 @@ static int store_foundation(struct core *c, const struct journal_config *journal
 	c->roots = c->super.heap_offset + BLOCK_SIZE;
 	error = region_reserve(c->meta_region, 0, c->roots + BLOCK_SIZE);
 	if (!error)
-		error = region_reserve(c->meta_region, end - BLOCK_SIZE, BLOCK_SIZE);
+		error = region_reserve_blocks(c->meta_region, end - BLOCK_SIZE, BLOCK_SIZE);
 	if (!error)
 		error = journal_format(journal);
 	if (!error)
@@ -143,9 +143,8 @@ static int store_foundation(struct core *c, const struct journal_config *journal
 		error = store_object(c->meta_region, c->roots, &roots);
 	if (error == -ENOSPC)
 		return diag_set(d, error,
-			"no space for the metadata (%" PRIu64
-			" bytes of journal, and 2 MiB for each "
-			"of %u heap groups)",
+			"no space for the metadata: %" PRIu64
+			" bytes of journal and %u blocks of heap bitmaps",
 			c->super.journal_bytes, heap_groups(&c->super));
 	if (error)
 		return diag_set(d, error, "writing the metadata: %s", strerror(-error));

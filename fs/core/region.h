@@ -86,6 +86,8 @@ uint64_t region_reserved_bytes(const struct region *r);
  * SIGBUS. Idempotent, rounds outward to 2 MiB, remembers. -ENOSPC when the backing is full.
  */
 int region_reserve(struct region *r, uint64_t offset, uint64_t bytes);
+/* The blocks alone, and nothing remembered: for few of them, far apart. */
+int region_reserve_blocks(struct region *r, uint64_t offset, uint64_t bytes);
 /* Gives whole 2 MiB units inside the range back. What was in them reads as zero. May do nothing. */
 int region_unreserve(struct region *r, uint64_t offset, uint64_t bytes);
 

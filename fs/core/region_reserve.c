@@ -149,6 +149,20 @@ int region_reserve_new(struct region *r, const char *name, uint64_t bytes, struc
 	return 0;
 }
 
+int region_reserve_blocks(struct region *r, uint64_t offset, uint64_t bytes)
+{
+	const uint64_t page = BLOCK_SIZE - 1;
+
+	assert(offset <= r->bytes && bytes <= r->bytes - offset);
+	if (r->read_only)
+		return -EROFS;
+	if (region_lost(r))
+		return -EIO;
+	if (!r->reserved || bytes == 0)
+		return 0;
+	return allocate(r, FALLOC_FL_KEEP_SIZE, offset & ~page, (offset + bytes + page) & ~page);
+}
+
 int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 {
 	assert(offset <= r->bytes && bytes <= r->bytes - offset);
@@ -161,7 +175,6 @@ int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 
 	uint64_t unit = offset >> HUGE_SHIFT;
 	uint64_t end = (offset + bytes + HUGE_SIZE - 1) >> HUGE_SHIFT;
-	const uint64_t page = BLOCK_SIZE - 1;
 
 	while (unit < end) {
 		if (is_reserved(r, unit)) {
@@ -175,9 +188,9 @@ int region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
 		if (error == -ENOSPC) {
 			uint64_t start = unit << HUGE_SHIFT;
 
-			return allocate(r, FALLOC_FL_KEEP_SIZE,
-				start > offset ? start : offset & ~page,
-				(offset + bytes + page) & ~page);
+			if (start < offset)
+				start = offset;
+			return region_reserve_blocks(r, start, offset + bytes - start);
 		}
 		if (error)
 			return error;
