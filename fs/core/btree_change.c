@@ -77,7 +77,9 @@ static int root_raise(
 	r = node_create(t, tx, root->height, root->root, &offset, &n);
 	if (r)
 		return r;
-	node_insert(n, 0, 0, &root->root, sizeof(root->root));
+	r = node_insert(n, 0, 0, &root->root, sizeof(root->root));
+	if (r)
+		return r;
 	path->steps[root->height] = (struct step){.node = n, .offset = offset, .slot = 0};
 	root->root = offset;
 	root->height++;
@@ -112,14 +114,14 @@ static int path_insert(const struct btree *t, struct tx *tx, struct media_root *
 			value = &child;
 			bytes = sizeof(child);
 		}
-		if (node_fits(node, bytes)) {
-			node_insert(node, slot, key, value, bytes);
-			return 0;
-		}
+		if (node_fits(node, bytes))
+			return node_insert(node, slot, key, value, bytes);
 		r = node_create(t, tx, level, path->steps[level].offset, &right_offset, &right);
 		if (r)
 			return r;
-		node_split(node, right, slot, key, value, bytes);
+		r = node_split(node, right, slot, key, value, bytes);
+		if (r)
+			return r;
 		key = right->slots[0].key;
 		child = right_offset;
 		if (level + 1 == path->height) {
@@ -144,10 +146,9 @@ int btree_insert(const struct btree *t, struct tx *tx, struct media_root *root, 
 		r = node_create(t, tx, 0, 0, &offset, &n);
 		if (r)
 			return r;
-		node_insert(n, 0, key, value, bytes);
 		root->root = offset;
 		root->height = 1;
-		return 0;
+		return node_insert(n, 0, key, value, bytes);
 	}
 	if (r)
 		return r;
@@ -161,7 +162,6 @@ int btree_replace(const struct btree *t, struct tx *tx, struct media_root *root,
 {
 	struct path path;
 	struct media_node *n;
-	unsigned slot;
 	int r;
 
 	assert(bytes <= BTREE_VALUE_MAX);
@@ -173,13 +173,10 @@ int btree_replace(const struct btree *t, struct tx *tx, struct media_root *root,
 	r = node_edit(t, tx, path.steps[0].offset, 0, &n);
 	if (r)
 		return r;
-	slot = path.steps[0].slot;
-	if (node_used(n) - node_value_room(n->slots[slot].bytes) + node_value_room(bytes) <=
-		NODE_ROOM) {
-		node_replace(n, slot, value, bytes);
-		return 0;
-	}
-	node_remove(n, slot);
+	r = node_replace(n, path.steps[0].slot, value, bytes);
+	if (r != -ENOSPC)
+		return r;
+	/* The old value has gone, and the node is too full for the new one. */
 	return path_insert(t, tx, root, &path, key, value, bytes);
 }
 
@@ -239,10 +236,13 @@ static int children_merge(const struct btree *t, struct tx *tx, uint64_t offset,
 		r = node_edit(t, tx, left_offset, level - 1, &left);
 	if (r)
 		return r;
-	if (left_offset == right_offset || node_check(right))
+	if (left_offset == right_offset)
 		return -EUCLEAN;
-	node_merge(left, right, parent->slots[slot + 1].key);
-	node_remove(parent, slot + 1);
+	r = node_merge(left, right, parent->slots[slot + 1].key);
+	if (r == 0)
+		r = node_remove(parent, slot + 1);
+	if (r)
+		return r;
 	*merged = true;
 	return node_free(t, tx, right_offset);
 }
@@ -264,10 +264,10 @@ static int path_shrink(
 			return 0;
 		if (n->count == 0) {
 			r = node_edit(t, tx, up->offset, level + 1, &parent);
-			if (r)
-				return r;
-			node_remove(parent, up->slot);
-			r = node_free(t, tx, path->steps[level].offset);
+			if (r == 0)
+				r = node_remove(parent, up->slot);
+			if (r == 0)
+				r = node_free(t, tx, path->steps[level].offset);
 			if (r)
 				return r;
 			continue;
@@ -293,9 +293,10 @@ int btree_delete(const struct btree *t, struct tx *tx, struct media_root *root, 
 	if (!path_hits(&path, key))
 		return -ENOENT;
 	r = node_edit(t, tx, path.steps[0].offset, 0, &n);
+	if (r == 0)
+		r = node_remove(n, path.steps[0].slot);
 	if (r)
 		return r;
-	node_remove(n, path.steps[0].slot);
 	return path_shrink(t, tx, root, &path);
 }
 
@@ -321,9 +322,10 @@ static int destroy_right(const struct btree *t, struct tx *tx, struct media_root
 			r = node_child(n, n->count - 1u, &child);
 			if (r == 0)
 				r = node_free(t, tx, child);
+			if (r == 0)
+				r = node_remove(n, n->count - 1u);
 			if (r)
 				return r;
-			node_remove(n, n->count - 1u);
 		} while (level == 1 && n->count && tx_has_room(tx));
 		if (n->count)
 			return 0;

@@ -38,7 +38,7 @@ int node_edit(const struct btree *t, struct tx *tx, uint64_t offset, unsigned le
 
 	if (r)
 		return r == -ENXIO ? -EUCLEAN : r;
-	if (!node_header_ok(t, shadow, level) || node_check(shadow))
+	if (!node_header_ok(t, shadow, level))
 		return -EUCLEAN;
 	*out = shadow;
 	return 0;
@@ -188,57 +188,82 @@ static uint16_t value_place(struct media_node *n, const void *value, uint16_t by
 	return n->low;
 }
 
-static void value_drop(struct media_node *n, const struct media_slot *s)
-{
-	uint32_t room = node_value_room(s->bytes);
-
-	if (s->offset == n->low)
-		n->low = (uint16_t)(n->low + room);
-	else
-		n->garbage = (uint16_t)(n->garbage + room);
-}
-
-void node_insert(
-	struct media_node *n, unsigned slot, uint64_t key, const void *value, uint16_t bytes)
+/* Room below the values for one more slot and this value, in one piece. */
+static int make_room(struct media_node *n, uint16_t bytes)
 {
 	uint32_t end = (uint32_t)(NODE_HEADER + (n->count + 1u) * sizeof(struct media_slot));
+
+	assert(node_fits(n, bytes));
+	if (n->low >= end + node_value_room(bytes))
+		return 0;
+	if (node_check(n))
+		return -EUCLEAN;
+	node_compact(n);
+	return 0;
+}
+
+static void put_item(
+	struct media_node *n, unsigned slot, uint64_t key, const void *value, uint16_t bytes)
+{
 	struct media_slot *s = &n->slots[slot];
 
-	assert(slot <= n->count && bytes <= BTREE_VALUE_MAX && node_fits(n, bytes));
-	if (n->low < end + node_value_room(bytes))
-		node_compact(n);
 	memmove(s + 1, s, (n->count - slot) * sizeof(*s));
 	n->count++;
 	*s = (struct media_slot){.key = key, .bytes = bytes};
 	s->offset = value_place(n, value, bytes);
 }
 
-void node_remove(struct media_node *n, unsigned slot)
+int node_insert(
+	struct media_node *n, unsigned slot, uint64_t key, const void *value, uint16_t bytes)
+{
+	int r;
+
+	assert(slot <= n->count && bytes <= BTREE_VALUE_MAX);
+	r = make_room(n, bytes);
+	if (r == 0)
+		put_item(n, slot, key, value, bytes);
+	return r;
+}
+
+int node_remove(struct media_node *n, unsigned slot)
 {
 	struct media_slot *s = &n->slots[slot];
+	struct btree_item item;
+	uint32_t room;
+	int r = node_item(n, slot, &item);
 
-	assert(slot < n->count);
-	value_drop(n, s);
+	if (r)
+		return r;
+	room = node_value_room(s->bytes);
+	if (room && s->offset == n->low)
+		n->low = (uint16_t)(n->low + room);
+	else
+		n->garbage = (uint16_t)(n->garbage + room);
 	n->count--;
 	memmove(s, s + 1, (n->count - slot) * sizeof(*s));
 	if (n->count == 0) {
 		n->low = BLOCK_SIZE;
 		n->garbage = 0;
 	}
+	return n->garbage <= BLOCK_SIZE - n->low ? 0 : -EUCLEAN;
 }
 
-void node_replace(struct media_node *n, unsigned slot, const void *value, uint16_t bytes)
+int node_replace(struct media_node *n, unsigned slot, const void *value, uint16_t bytes)
 {
 	struct media_slot *s = &n->slots[slot];
-	uint64_t key = s->key;
+	struct btree_item item;
+	int r = node_item(n, slot, &item);
 
-	assert(slot < n->count);
+	if (r)
+		return r;
 	if (s->bytes == bytes) {
 		memcpy((uint8_t *)n + s->offset, value, bytes);
-		return;
+		return 0;
 	}
-	node_remove(n, slot);
-	node_insert(n, slot, key, value, bytes);
+	r = node_remove(n, slot);
+	if (r)
+		return r;
+	return node_fits(n, bytes) ? node_insert(n, slot, item.key, value, bytes) : -ENOSPC;
 }
 
 /*
@@ -263,33 +288,39 @@ static unsigned split_point(const struct media_node *n, unsigned slot, uint16_t 
 	}
 }
 
-void node_split(struct media_node *left, struct media_node *right, unsigned slot, uint64_t key,
+int node_split(struct media_node *left, struct media_node *right, unsigned slot, uint64_t key,
 	const void *value, uint16_t bytes)
 {
-	unsigned cut = split_point(left, slot, bytes);
-	unsigned first = cut > slot ? cut - 1 : cut; /* of the slots that move */
+	unsigned cut, first;
 
+	if (node_check(left))
+		return -EUCLEAN;
+	cut = split_point(left, slot, bytes);
+	first = cut > slot ? cut - 1 : cut; /* of the slots that move */
 	assert(right->count == 0 && left->count > 0);
 	for (unsigned i = first; i < left->count; i++) {
 		const struct media_slot *s = &left->slots[i];
 
-		node_insert(right, right->count, s->key, (uint8_t *)left + s->offset, s->bytes);
+		put_item(right, right->count, s->key, (uint8_t *)left + s->offset, s->bytes);
 	}
-	while (left->count > first)
-		node_remove(left, left->count - 1);
-	if (slot >= cut)
-		node_insert(right, slot - cut, key, value, bytes);
-	else
-		node_insert(left, slot, key, value, bytes);
-	assert(left->count && right->count);
+	while (left->count > first) {
+		if (node_remove(left, left->count - 1u))
+			return -EUCLEAN;
+	}
+	return slot >= cut ? node_insert(right, slot - cut, key, value, bytes)
+			   : node_insert(left, slot, key, value, bytes);
 }
 
-void node_merge(struct media_node *left, const struct media_node *right, uint64_t separator)
+int node_merge(struct media_node *left, const struct media_node *right, uint64_t separator)
 {
-	for (unsigned i = 0; i < right->count; i++) {
+	int r = node_check(left) || node_check(right) ? -EUCLEAN : 0;
+
+	for (unsigned i = 0; r == 0 && i < right->count; i++) {
 		const struct media_slot *s = &right->slots[i];
 		uint64_t key = i == 0 && right->level ? separator : s->key;
 
-		node_insert(left, left->count, key, (const uint8_t *)right + s->offset, s->bytes);
+		r = node_insert(
+			left, left->count, key, (const uint8_t *)right + s->offset, s->bytes);
 	}
+	return r;
 }

@@ -6,10 +6,10 @@
  * order in which they came. A value that is removed leaves garbage, which node_compact() squeezes
  * out when an insertion needs the room, so that a change touches few bytes as a rule.
  *
- * A node that was read may be damaged although its checksum holds. node_get() checks what costs
- * nothing to check: owner, level, count, low. Each slot is checked by node_item() when it is used,
- * and node_check() looks at all of them before a node is rearranged. After that the functions here
- * rely on the structure and assert it.
+ * A node that was read may be damaged although its checksum holds. node_get() and node_edit() check
+ * what costs nothing to check: owner, level, count, low. Each slot is checked when it is used, and
+ * node_check() looks at all of them before a node is compacted, split or merged. After that the
+ * functions here rely on the structure and assert it.
  */
 #ifndef CORE_BTREE_NODE_H
 #define CORE_BTREE_NODE_H
@@ -70,19 +70,20 @@ unsigned node_route(const struct media_node *n, uint64_t key);
 int node_item(const struct media_node *n, unsigned slot, struct btree_item *out);
 int node_child(const struct media_node *n, unsigned slot, uint64_t *out);
 
-/* On shadows whose structure was checked. */
-void node_insert(
+/* Into a node where node_fits() says that there is room (asserted). -EUCLEAN. */
+int node_insert(
 	struct media_node *n, unsigned slot, uint64_t key, const void *value, uint16_t bytes);
-void node_remove(struct media_node *n, unsigned slot);
-/* A slot of the same key gets another value; it fits (asserted). */
-void node_replace(struct media_node *n, unsigned slot, const void *value, uint16_t bytes);
+int node_remove(struct media_node *n, unsigned slot); /* -EUCLEAN */
+/* A slot of the same key gets another value. -ENOSPC: it does not fit, and the old one is gone. */
+int node_replace(struct media_node *n, unsigned slot, const void *value, uint16_t bytes);
 /*
  * Inserts into a node that is too full, giving the upper part to `right`, which is new. The first
- * slot of `right` then holds the key that separates the two.
+ * slot of `right` then holds the key that separates the two. -EUCLEAN.
  */
-void node_split(struct media_node *left, struct media_node *right, unsigned slot, uint64_t key,
+int node_split(struct media_node *left, struct media_node *right, unsigned slot, uint64_t key,
 	const void *value, uint16_t bytes);
-/* Appends the items of `right`; the key of its first becomes `separator` in inner nodes. */
-void node_merge(struct media_node *left, const struct media_node *right, uint64_t separator);
+/* Appends the items of `right`; the key of its first becomes `separator` in inner nodes. -EUCLEAN.
+ */
+int node_merge(struct media_node *left, const struct media_node *right, uint64_t separator);
 
 #endif

@@ -60,13 +60,11 @@ static int name_it(
 
 	if (r)
 		return r;
-	if (S_ISDIR(n->mode)) {
+	r = dir_insert(c, tx, dir, dir_record, n->name, ino, namei_type(n->mode));
+	if (r == 0 && S_ISDIR(n->mode))
 		r = namei_add_subdirectory(dir_record);
-		if (r)
-			return r;
-	}
 	inode_touch(c, dir_record, true);
-	return dir_insert(c, tx, dir, dir_record, n->name, ino, namei_type(n->mode));
+	return r;
 }
 
 /* *out is set as soon as there is an inode, also if an error comes after that. */
@@ -86,12 +84,6 @@ static int create_in_tx(struct core *c, struct tx *tx, const struct creation *n,
 		return -ENOTDIR;
 	if (dir_record->nlink == 0)
 		return -ENOENT;
-	/* Before a number is taken: EEXIST must not turn into ENOSPC. */
-	if (n->name) {
-		r = dir_find(c, tx, dir, dir_record, n->name, &entry);
-		if (r != -ENOENT)
-			return r ? r : -EEXIST;
-	}
 	inherit_owner(dir_record, n->cred, &mode, &gid);
 	r = acl_plan(c, tx, dir, dir_record, mode, n->cred->umask, &acl);
 	if (r)
@@ -106,6 +98,10 @@ static int create_in_tx(struct core *c, struct tx *tx, const struct creation *n,
 	if (r == 0 && n->name)
 		r = name_it(c, tx, n, dir, (*out)->ino);
 	acl_plan_free(&acl);
+	/* Without space, a name that is there already is still the first reason. (In the committed
+	 * state: the transaction's may be half changed.) */
+	if (r == -ENOSPC && n->name && dir_find(c, NULL, dir, dir_record, n->name, &entry) == 0)
+		r = -EEXIST;
 	return r;
 }
 

@@ -98,7 +98,7 @@ static void a_full_pool_can_still_be_rearranged(void **state)
 {
 	struct bed *b = *state;
 	struct inode *a = bed_create(b, b->root, "a", S_IFDIR | 0755);
-	struct inode *z = bed_create(b, b->root, "z", S_IFDIR | 0755), *f;
+	struct inode *z = bed_create(b, b->root, "z", S_IFDIR | 0755), *f, *ip;
 	struct core_setattr chmod = {.valid = CORE_SET_MODE, .mode = 0700, .cred = &b->cred};
 	unsigned count = 0;
 	bool named;
@@ -107,6 +107,8 @@ static void a_full_pool_can_still_be_rearranged(void **state)
 	while (make_one(b, a, count, &named) == 0)
 		count++;
 	assert_int_equal(core_setattr(b->core, f, &chmod), 0);
+	assert_int_equal(core_create(b->core, a, "f0", S_IFREG | 0644, 0, &b->cred, &ip), -EEXIST);
+	assert_int_equal(core_symlink(b->core, a, "f0", "x", &b->cred, &ip), -EEXIST);
 	assert_int_equal(core_rename(b->core, a, "f0", z, "f", CORE_RENAME_EXCHANGE, NULL), 0);
 	assert_int_equal(core_rename(b->core, a, "f0", z, "f", 0, NULL), 0);
 	assert_int_equal(core_rename(b->core, z, "f", z, "g", 0, NULL), 0);
