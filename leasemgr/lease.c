@@ -165,6 +165,7 @@ void lease_end(struct lease *l)
 	l->inode->count--;
 	s->lease_count--;
 	handles_put(&s->leases, l->slot);
+	lm->ops->slot_free(lm->config.context, s->owner, l->slot);
 	free(l);
 }
 
@@ -206,6 +207,13 @@ void lease_review_recall(struct lease *l)
 
 /* ---- cutting --------------------------------------------------------------------------------- */
 
+static void tell_split(const struct lease *l, const struct lease *part)
+{
+	const struct lm *lm = l->session->lm;
+
+	lm->ops->slot_split(lm->config.context, l->session->owner, l->slot, part->slot);
+}
+
 /*
  * What is behind `at` becomes a lease of its own, from raw memory; pins there go along. The caller
  * shortens `l` and puts it back: `l` is in no tree now.
@@ -217,6 +225,7 @@ static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t a
 
 	lease_init(rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode,
 		l->granted_ns);
+	tell_split(l, rest);
 	while (l->range_pins && (p = pin_first(l, at, l->node.end))) {
 		p->lease = rest;
 		l->range_pins--;
@@ -279,6 +288,7 @@ void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, boo
 		ghost = take_spare(s);
 		rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
 		lease_init(ghost, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
+		tell_split(l, ghost);
 	}
 	ghost->origin = id;
 	ghost->rest = rest ? rest->node.id : 0;

@@ -130,6 +130,9 @@ struct lm_ops {
 	/* The slot's recall word, which makes new pins fail. A slot is `fresh` when a lease gets it. */
 	void (*slot_recall)(void *context, void *owner, uint32_t slot, bool recalled);
 	void (*slot_fresh)(void *context, void *owner, uint32_t slot, bool used_before);
+	/* A part of the lease in `from` is a lease or ghost of its own now, in `to`. */
+	void (*slot_split)(void *context, void *owner, uint32_t from, uint32_t to);
+	void (*slot_free)(void *context, void *owner, uint32_t slot); /* its lease is no more */
 	void (*ready)(void *context, void *owner); /* it has an event to read, and had none */
 	/* 0: the change is ACTIVE; -EBUSY, -ENOMEM: it is no more. Once for each parked change. */
 	void (*verdict)(void *context, void *operation, struct lm_change *change, int verdict);

@@ -123,6 +123,7 @@ static void status_json(const struct leasefs_status *s, const char *mount)
 	add_number(leases, "wants", s->wants);
 	add_number(leases, "quarantine_bytes", s->quarantine_bytes);
 	add_number(leases, "quarantine_leaked_bytes", s->quarantine_leaked_bytes);
+	add_number(leases, "inherited_bytes", s->inherited_bytes);
 	add_number(leases, "grants", s->grants);
 	add_number(leases, "returns", s->returns);
 	add_number(leases, "recalls", s->recalls);
@@ -162,6 +163,8 @@ static void status_text(const struct leasefs_status *s, const char *mount)
 	printf("%-18s %llu operations, %llu lease requests\n", "waiting",
 		(unsigned long long)s->parked, (unsigned long long)s->wants);
 	show_size("quarantine", s->quarantine_bytes + s->quarantine_leaked_bytes);
+	if (s->inherited_bytes)
+		show_size("inherited", s->inherited_bytes);
 	printf("%-18s %llu granted, %llu returned, %llu recalled, %llu revoked, %llu EBUSY\n",
 		"since start", (unsigned long long)s->grants, (unsigned long long)s->returns,
 		(unsigned long long)s->recalls, (unsigned long long)s->revocations,

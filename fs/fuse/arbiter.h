@@ -60,9 +60,12 @@ struct arbiter {
 	struct engine *engine;
 	struct workers *workers;
 	struct workers *notifier;
+	uint64_t mapped_files; /* made: their names are numbers */
 
 	pthread_mutex_t lock; /* guards all that follows, and everything of holders */
 	struct lm *lm;
+	LIST_HEAD(, heir) heirs; /* inheritance.c's own */
+	bool stopping;           /* sessions end because the daemon does */
 	bool cancelled; /* the daemon is ending: nothing is parked any more */
 	unsigned opening; /* calls between begin_leasing and end_opening: `leasing` stays on */
 	uint64_t deadline_ns; /* as the engine knows it */
@@ -88,6 +91,7 @@ void arbiter_unlock(struct arbiter *a); /* and does what the outbox says */
  * Around the opening of a session, with start_lock held: threads for leases, and every running
  * change known to leasemgr. -errno: nothing to end. `leasing` goes off with the last session.
  */
+int arbiter_start_threads(struct arbiter *a);
 int arbiter_begin_leasing(struct arbiter *a);
 void arbiter_end_opening(struct arbiter *a);
 void arbiter_review_leasing(struct arbiter *a); /* under arbiter.lock */
@@ -107,6 +111,8 @@ void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_req
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot);
 void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled);
 void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_before);
+void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to);
+void holder_slot_free(void *context, void *owner, uint32_t slot);
 void holder_ready(void *context, void *owner);
 void holder_signal(void *context, void *owner, int number);
 void holder_session_gone(void *context, void *owner);

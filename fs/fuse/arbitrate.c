@@ -26,6 +26,7 @@
 
 #include "arbiter.h"
 #include "format.h"
+#include "inheritance.h"
 #include "log.h"
 #include "options.h"
 
@@ -98,8 +99,10 @@ void arbiter_unlock(struct arbiter *a)
 	struct kept_inode_list idle = a->idle;
 	struct lm_conflict conflicts[4];
 	unsigned conflict_count = 0;
-	uint64_t deadline_ns = lm_next_deadline(a->lm);
+	uint64_t deadline_ns = lm_next_deadline(a->lm), heirs_ns = inheritance_deadline(a);
 
+	if (heirs_ns < deadline_ns)
+		deadline_ns = heirs_ns;
 	if (deadline_ns != a->deadline_ns && a->engine) {
 		a->deadline_ns = deadline_ns;
 		engine_set_deadline(a->engine, deadline_ns);
@@ -198,6 +201,8 @@ static const struct lm_ops effects = {
 	.slot_pinned = holder_slot_pinned,
 	.slot_recall = holder_slot_recall,
 	.slot_fresh = holder_slot_fresh,
+	.slot_split = holder_slot_split,
+	.slot_free = holder_slot_free,
 	.ready = holder_ready,
 	.verdict = on_verdict,
 	.signal_holder = holder_signal,
@@ -229,6 +234,7 @@ static void on_deadline(void *context)
 	arbiter_lock(a);
 	a->deadline_ns = UINT64_MAX; /* the engine has forgotten it */
 	lm_tick(a->lm, arbiter_now());
+	inheritance_tick(a, arbiter_now());
 	arbiter_unlock(a);
 }
 
@@ -424,7 +430,8 @@ bool arbitrate_direct_io(struct daemon *d, uint64_t ino)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static int start_threads(struct arbiter *a)
+/* With start_lock held, or before the first request. */
+int arbiter_start_threads(struct arbiter *a)
 {
 	int error = 0;
 
@@ -440,7 +447,7 @@ static int start_threads(struct arbiter *a)
 /* With start_lock held. */
 int arbiter_begin_leasing(struct arbiter *a)
 {
-	int error = start_threads(a);
+	int error = arbiter_start_threads(a);
 
 	if (error)
 		return error;

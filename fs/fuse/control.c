@@ -9,15 +9,11 @@
 #include "control.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "control_calls.h"
-#include "log.h"
+#include "inheritance.h"
 
 #define CALL_BYTES_MAX 4000u
 
@@ -48,30 +44,9 @@ static struct holder *holder_of(const struct fuse_file_info *fi)
 	return (struct holder *)(uintptr_t)fi->fh;
 }
 
-/* Pin lines of a daemon that is no more: its sessions are void. */
 int control_start(struct daemon *d, struct diag *diag)
 {
-	int run_fd = core_run_dir_fd(d->core);
-	int fd;
-	struct dirent *e;
-	DIR *dir;
-
-	if (run_fd < 0)
-		return 0;
-	fd = openat(run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		int error = -errno;
-
-		if (fd >= 0)
-			close(fd);
-		return diag_set(diag, error, "cannot read the pool's run/: %s", strerror(-error));
-	}
-	while ((e = readdir(dir)))
-		if (!strncmp(e->d_name, "pins.", 5) && unlinkat(run_fd, e->d_name, 0))
-			log_warning("cannot remove run/%s: %s", e->d_name, strerror(errno));
-	closedir(dir);
-	return 0;
+	return inheritance_start(d->arbiter, diag);
 }
 
 /* No request runs any more. Files that the kernel never released are released now. */
@@ -81,6 +56,9 @@ void control_stop(struct daemon *d)
 	struct holder *h;
 
 	arbitrate_cancel(d);
+	arbiter_lock(a);
+	a->stopping = true;
+	arbiter_unlock(a);
 	for (;;) {
 		arbiter_lock(a);
 		LIST_FOREACH(h, &a->holders, all)
@@ -101,6 +79,7 @@ void control_stop(struct daemon *d)
 		if (!h)
 			break;
 	}
+	inheritance_stop(a);
 }
 
 void control_open(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi)

@@ -15,6 +15,7 @@
 
 #include "control_calls.h"
 #include "format.h"
+#include "inheritance.h"
 #include "invalidate.h"
 
 #define GROUPS_MAX 1024
@@ -102,6 +103,48 @@ static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64
 	return error;
 }
 
+#define MAPPED_PAGE 64u
+
+/* All of the lease's extents, for a daemon that comes after this one. See inheritance.h. */
+static int note_mapped(struct core *c, struct inode *ip, uint64_t start, uint64_t end,
+	struct mapped_record *out)
+{
+	struct leasefs_extent page[MAPPED_PAGE];
+	int error = 0;
+
+	memset(out, 0, sizeof(*out));
+	while (start < end && !error) {
+		uint32_t count;
+		uint64_t next;
+
+		error = read_layout(c, ip, start, end, page, MAPPED_PAGE, &count, &next);
+		if (!error)
+			error = mapped_add(out, page, count);
+		start = error ? end : next;
+	}
+	return error;
+}
+
+/* Holes of a read lease have been filled since: the client may map those blocks too from now on. */
+static int note_layout(struct holder *h, struct core *c, struct inode *ip, uint64_t lease,
+	const struct lm_lease_info *info)
+{
+	struct lm_lease_info now;
+	struct mapped_record r;
+	int error = note_mapped(c, ip, info->start, info->end, &r);
+
+	if (error)
+		return error;
+	arbiter_lock(h->arbiter);
+	error = lm_lease_info(h->session, lease, &now);
+	if (!error && (now.flags & LM_LEASE_REVOKED))
+		error = -ESTALE;
+	if (!error)
+		error = mapped_write(h->mapped_fd, now.slot, &r);
+	arbiter_unlock(h->arbiter);
+	return error;
+}
+
 int call_layout(const struct call *call, void *data)
 {
 	struct leasefs_layout *layout = data;
@@ -129,6 +172,9 @@ int call_layout(const struct call *call, void *data)
 		return error;
 	error = read_layout(call->daemon->core, ip, layout->offset, info.end, layout->extents,
 		LEASEFS_LAYOUT_EXTENTS, &layout->count, &layout->next);
+	/* With the last page the client has them all. Blocks only come, so a later look sees more. */
+	if (!error && info.mode == LM_READ && layout->next == info.end && h->mapped_fd >= 0)
+		error = note_layout(h, call->daemon->core, ip, layout->lease, &info);
 	layout->pad = 0;
 	core_put(call->daemon->core, ip, 1);
 	return error;
@@ -234,6 +280,13 @@ static int make_layout(struct granting *w)
 	for (uint32_t i = 0; i < g->count && !error; i++)
 		if (g->extents[i].state != LEASEFS_EXTENT_HOLE)
 			error = check_region(w->call, w->holder, g->extents[i].region, w->write);
+	if (!error && w->holder->mapped_fd >= 0) {
+		struct mapped_record r;
+
+		error = note_mapped(c, w->inode, w->start, w->end, &r);
+		if (!error)
+			error = mapped_write(w->holder->mapped_fd, w->lease.slot, &r);
+	}
 	return error;
 }
 

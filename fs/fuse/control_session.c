@@ -7,6 +7,7 @@
 
 #include "control_calls.h"
 #include "format.h"
+#include "inheritance.h"
 #include "options.h"
 
 #define FEATURES (LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE)
@@ -71,12 +72,14 @@ int call_status(const struct call *call, void *data)
 	struct leasefs_status *s = data;
 	struct core_info info;
 	struct lm_status lm;
+	uint64_t inherited_bytes;
 
 	if (!all_zero(s->reserved, sizeof(s->reserved)))
 		return -EINVAL;
 	core_get_info(call->daemon->core, &info);
 	arbiter_lock(a);
 	lm_get_status(a->lm, &lm);
+	inherited_bytes = inheritance_bytes(a);
 	arbiter_unlock(a);
 	memset(s, 0, sizeof(*s));
 	s->abi = LEASEFS_ABI;
@@ -108,6 +111,7 @@ int call_status(const struct call *call, void *data)
 	s->revocations = lm.revocations;
 	s->busy = lm.busy;
 	s->daemon_pid = (uint64_t)getpid();
+	s->inherited_bytes = inherited_bytes;
 	copy_text(s->uuid, sizeof(s->uuid), info.uuid);
 	copy_text(s->label, sizeof(s->label), info.label);
 	lm_policy_print(&a->policy, s->policy, sizeof(s->policy));

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "inheritance.h"
 #include "log.h"
 #include "options.h"
 
@@ -27,7 +29,7 @@ struct holder *holder_new(struct arbiter *a)
 		return NULL;
 	h->arbiter = a;
 	atomic_init(&h->references, 1);
-	h->pidfd = h->pin_fd = -1;
+	h->pidfd = h->pin_fd = h->mapped_fd = -1;
 	TAILQ_INIT(&h->readers);
 	arbiter_lock(a);
 	LIST_INSERT_HEAD(&a->holders, h, all);
@@ -47,6 +49,8 @@ void holder_put(struct holder *h)
 	assert(!h->session && !h->watch && h->closed && TAILQ_EMPTY(&h->readers));
 	if (h->pin_fd >= 0)
 		close(h->pin_fd);
+	if (h->mapped_fd >= 0)
+		close(h->mapped_fd);
 	if (h->pidfd >= 0)
 		close(h->pidfd);
 	if (h->poll)
@@ -187,6 +191,26 @@ void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 			(unsigned long long)h->id, slot, strerror(errno));
 }
 
+/* ---- what is mapped -------------------------------------------------------------------------- */
+
+void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+{
+	const struct holder *h = owner;
+	int error = h->mapped_fd < 0 ? 0 : mapped_copy(h->mapped_fd, from, to);
+
+	if (error)
+		log_warning("run/%s: %s: blocks of session %llu would not survive a restart",
+			h->mapped_name, strerror(-error), (unsigned long long)h->id);
+}
+
+void holder_slot_free(void *context, void *owner, uint32_t slot)
+{
+	const struct holder *h = owner;
+
+	if (h->mapped_fd >= 0)
+		mapped_clear(h->mapped_fd, slot);
+}
+
 /* ---- effects and their delivery -------------------------------------------------------------- */
 
 static void tell_later(struct holder *h)
@@ -229,16 +253,29 @@ void holder_take_told(struct arbiter *a, struct holder_list *out)
 	STAILQ_CONCAT(out, &a->told);
 }
 
-/* Its session is over for good: what it had besides memory goes. */
+static bool process_lives(const struct holder *h)
+{
+	struct pollfd p = {.fd = h->pidfd, .events = POLLIN};
+
+	return h->pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+/*
+ * Its session is over for good: what it had besides memory goes. But when it is the daemon that
+ * ends, mappings of a process that lives are left to the next one.
+ */
 static void bury(struct holder *h)
 {
 	struct arbiter *a = h->arbiter;
+	int run_fd = core_run_dir_fd(a->daemon->core);
 	struct engine_watch *watch;
 	char name[40];
 
 	pin_name(h, name);
 	if (h->pin_fd >= 0)
-		unlinkat(core_run_dir_fd(a->daemon->core), name, 0);
+		unlinkat(run_fd, name, 0);
+	if (h->mapped_fd >= 0 && !(a->stopping && process_lives(h)))
+		unlinkat(run_fd, h->mapped_name, 0);
 	arbiter_lock(a);
 	watch = h->watch;
 	h->watch = NULL;
@@ -322,9 +359,14 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 
 	if (getrandom(cookie, sizeof(cookie), 0) != (ssize_t)sizeof(cookie))
 		return -EIO;
+	if (!a->daemon->options->read_only) { /* where nothing is freed, nothing need be known */
+		error = mapped_create(a, ++a->mapped_files, pid, h->mapped_name, &h->mapped_fd);
+		if (error)
+			return error;
+	}
 	error = open_process(h, pid, &pidfd, &watch);
 	if (error)
-		return error;
+		goto no_file;
 	arbiter_lock(a);
 	error = lm_session_open(a->lm, pid, uid, h, &session);
 	if (!error) {
@@ -340,7 +382,7 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 	if (error) {
 		engine_unwatch(a->engine, watch);
 		close(pidfd);
-		return error;
+		goto no_file;
 	}
 	make_pin_file(h);
 	arbiter_lock(a);
@@ -348,6 +390,13 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 	LIST_INSERT_HEAD(&a->cookies[cookie[0] % ARBITER_COOKIES], h, cookies);
 	arbiter_unlock(a);
 	return 0;
+no_file:
+	if (h->mapped_fd >= 0) {
+		unlinkat(core_run_dir_fd(a->daemon->core), h->mapped_name, 0);
+		close(h->mapped_fd);
+		h->mapped_fd = -1;
+	}
+	return error;
 }
 
 int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid)

@@ -58,6 +58,8 @@ struct holder {
 	int pidfd;
 	struct engine_watch *watch;
 	int pin_fd; /* -1: none */
+	int mapped_fd; /* -1: none; see inheritance.h */
+	char mapped_name[64];
 	uint32_t lines;      /* of the pin file, as clients know it */
 	uint32_t lines_used; /* slots below it have been used */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */

@@ -272,6 +272,7 @@ struct leasefs_status {
 	uint64_t quarantine_bytes, quarantine_leaked_bytes;
 	uint64_t grants, returns, recalls, revocations, busy; /* since the daemon's start */
 	uint64_t daemon_pid;
+	uint64_t inherited_bytes; /* mapped by clients of an earlier daemon, and not reused meanwhile */
 	char uuid[40];
 	char label[32];
 	char policy[256];
@@ -380,7 +381,7 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pin) == 56, "pin");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_unpin) == 24, "unpin");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_unpinned) == 24, "unpinned");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_event) == 88, "event");
-LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_status) == 2592, "status");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_status) == 2600, "status");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_lease_info) == 88, "lease info");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_leases) == 3568, "leases");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflict) == 136, "conflict");

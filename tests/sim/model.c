@@ -237,6 +237,16 @@ static void on_slot_fresh(void *context, void *owner, uint32_t slot, bool used_b
 	((struct m_session *)owner)->recall[slot] = false;
 }
 
+static void on_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+{
+	if (from == to)
+		fail("slot %u is split from itself", from);
+}
+
+static void on_slot_free(void *context, void *owner, uint32_t slot)
+{
+}
+
 static void on_ready(void *context, void *owner)
 {
 }
@@ -293,9 +303,9 @@ static void on_session_gone(void *context, void *owner)
 	m_drop_session(of(context), (int)((struct m_session *)owner - of(context)->sessions));
 }
 
-const struct lm_ops model_ops = {on_slot_pinned, on_slot_recall, on_slot_fresh, on_ready,
-	on_verdict, on_signal, on_conflict, on_hold, on_release, on_inode_used, on_inode_idle,
-	on_session_gone};
+const struct lm_ops model_ops = {on_slot_pinned, on_slot_recall, on_slot_fresh, on_slot_split,
+	on_slot_free, on_ready, on_verdict, on_signal, on_conflict, on_hold, on_release,
+	on_inode_used, on_inode_idle, on_session_gone};
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 

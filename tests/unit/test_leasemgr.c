@@ -56,6 +56,13 @@ static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 	((struct holder *)owner)->pins[slot] = 0;
 	((struct holder *)owner)->recall[slot] = false;
 }
+static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+{
+	assert_int_not_equal(from, to);
+}
+static void slot_free(void *context, void *owner, uint32_t slot)
+{
+}
 static void ready(void *context, void *owner)
 {
 	((struct holder *)owner)->told++;
@@ -97,8 +104,8 @@ static void session_gone(void *context, void *owner)
 	((struct holder *)owner)->gone = true;
 }
 
-static const struct lm_ops ops = {slot_pinned, slot_recall, slot_fresh, ready, verdict,
-	signal_holder, on_conflict, hold, release, inode_used, inode_idle, session_gone};
+static const struct lm_ops ops = {slot_pinned, slot_recall, slot_fresh, slot_split, slot_free, ready,
+	verdict, signal_holder, on_conflict, hold, release, inode_used, inode_idle, session_gone};
 
 static int setup(void **state)
 {
