@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "btree.h"
+#include "extent.h"
 #include "scratch.h"
 
 void scratch_pool_open(struct scratch_pool *p)
@@ -129,4 +130,51 @@ uint64_t scratch_region_free_blocks(struct core *c, uint32_t region)
 uint64_t scratch_free_blocks(struct core *c)
 {
 	return scratch_region_free_blocks(c, 0);
+}
+
+uint64_t scratch_size(struct core *c, struct inode *ip)
+{
+	struct stat st;
+
+	assert_int_equal(core_getattr(c, ip, &st, NULL), 0);
+	return (uint64_t)st.st_size;
+}
+
+uint64_t scratch_blocks(struct core *c, struct inode *ip)
+{
+	struct stat st;
+
+	assert_int_equal(core_getattr(c, ip, &st, NULL), 0);
+	return (uint64_t)st.st_blocks / 8;
+}
+
+struct check {
+	uint64_t blocks;
+	uint64_t end;
+	uint64_t extents;
+};
+
+static int check_extent(void *context, const struct extent *e)
+{
+	struct check *k = context;
+
+	assert_true(e->file_block >= k->end);
+	k->end = e->file_block + e->blocks;
+	k->blocks += e->blocks;
+	k->extents++;
+	return 0;
+}
+
+uint64_t scratch_check_map(struct core *c, struct inode *ip)
+{
+	const struct media_inode *record;
+	struct check k = {0};
+
+	inode_lock_read(ip);
+	assert_int_equal(inode_view(c, NULL, ip, &record), 0);
+	assert_int_equal(extent_walk(c, ip, record, 0, check_extent, &k), 0);
+	assert_int_equal(k.blocks, record->blocks);
+	assert_int_equal(record->trim_start, record->trim_end);
+	inode_unlock(ip);
+	return k.extents;
 }

@@ -39,4 +39,9 @@ void scratch_unlink(struct core *c, struct inode *ip);
 uint64_t scratch_free_blocks(struct core *c);
 uint64_t scratch_region_free_blocks(struct core *c, uint32_t region);
 
+/* Of one file: its size, the blocks that it has; and its extents, after checking the map. */
+uint64_t scratch_size(struct core *c, struct inode *ip);
+uint64_t scratch_blocks(struct core *c, struct inode *ip);
+uint64_t scratch_check_map(struct core *c, struct inode *ip);
+
 #endif
