@@ -219,9 +219,21 @@ static int write_record(struct journal *j, uint64_t pad, uint64_t bytes)
 
 static void apply_record(struct journal *j, const struct journal_write *writes, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		journal_apply_working(j, &writes[i].operation, writes[i].bytes);
-		j->applied_bytes += writes[i].operation.bytes;
+	for (uint32_t i = 0, next; i < count; i = next) {
+		const struct media_operation *op = &writes[i].operation;
+
+		next = i + 1;
+		if (op->kind == RECORD_WRITE) {
+			journal_apply_working(j, op, writes[i].bytes);
+			j->applied_bytes += op->bytes;
+			continue;
+		}
+		/* A truncate frees hundreds of runs in one bitmap. */
+		while (next < count && writes[next].operation.kind != RECORD_WRITE &&
+			writes[next].operation.offset == op->offset)
+			next++;
+		journal_apply_bits(j, &writes[i], next - i);
+		j->applied_bytes += BLOCK_SIZE;
 	}
 }
 

@@ -66,6 +66,8 @@ void journal_apply_working(
 	struct journal *j, const struct media_operation *op, const void *payload);
 void journal_apply_durable(
 	struct journal *j, const struct media_operation *op, const void *payload);
+/* Operations on one bitmap, to the working view. */
+void journal_apply_bits(struct journal *j, const struct journal_write *writes, uint32_t count);
 /* A home that an operation may name. */
 bool journal_operation_valid(const struct journal *j, const struct media_operation *operation);
 uint64_t journal_record_checksum(const struct media_record *record);

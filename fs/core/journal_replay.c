@@ -147,36 +147,56 @@ static void change_bits(uint64_t *bits, uint32_t first, uint32_t count, bool set
 	}
 }
 
-static void apply_bits(
-	struct journal *j, const struct media_operation *op, const void *old, store_fn store)
+/* Operations on one bitmap, in order: its checksum is made once. */
+static void apply_bits(struct journal *j, const struct journal_write *writes, uint32_t count,
+	const void *old, store_fn store)
 {
 	struct media_bitmap bitmap __attribute__((aligned(64)));
-	uint32_t from = op->first / 64, to = (op->first + op->bytes - 1) / 64;
+	uint32_t from = UINT32_MAX, to = 0;
+	uint64_t at = writes[0].operation.offset;
 
 	memcpy(&bitmap, old, sizeof(bitmap));
-	change_bits(bitmap.bits, op->first, op->bytes, op->kind == RECORD_SET);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct media_operation *op = &writes[i].operation;
+		uint32_t first = op->first / 64, last = (op->first + op->bytes - 1) / 64;
+
+		change_bits(bitmap.bits, op->first, op->bytes, op->kind == RECORD_SET);
+		from = first < from ? first : from;
+		to = last > to ? last : to;
+	}
 	bitmap.head.checksum = 0;
-	bitmap.head.checksum = object_checksum_unset(&bitmap, sizeof(bitmap), op->offset);
-	store(j->config.meta, op->offset + offsetof(struct media_bitmap, bits) + 8ull * from,
+	bitmap.head.checksum = object_checksum_unset(&bitmap, sizeof(bitmap), at);
+	store(j->config.meta, at + offsetof(struct media_bitmap, bits) + 8ull * from,
 		&bitmap.bits[from], 8ull * (to - from + 1));
-	store(j->config.meta, op->offset + offsetof(struct media_head, checksum),
-		&bitmap.head.checksum, sizeof(bitmap.head.checksum));
+	store(j->config.meta, at + offsetof(struct media_head, checksum), &bitmap.head.checksum,
+		sizeof(bitmap.head.checksum));
+}
+
+void journal_apply_bits(struct journal *j, const struct journal_write *writes, uint32_t count)
+{
+	uint64_t at = writes[0].operation.offset;
+
+	apply_bits(j, writes, count, region_at(j->config.meta, at, BLOCK_SIZE), region_apply);
 }
 
 void journal_apply_working(struct journal *j, const struct media_operation *op, const void *payload)
 {
+	const struct journal_write one = {.operation = *op};
+
 	if (op->kind == RECORD_WRITE)
 		region_apply(j->config.meta, op->offset, payload, op->bytes);
 	else
-		apply_bits(j, op, region_at(j->config.meta, op->offset, BLOCK_SIZE), region_apply);
+		journal_apply_bits(j, &one, 1);
 }
 
 void journal_apply_durable(struct journal *j, const struct media_operation *op, const void *payload)
 {
+	const struct journal_write one = {.operation = *op};
+
 	if (op->kind == RECORD_WRITE)
 		region_store(j->config.meta, op->offset, payload, op->bytes);
 	else
-		apply_bits(j, op, region_durable_at(j->config.meta, op->offset, BLOCK_SIZE),
+		apply_bits(j, &one, 1, region_durable_at(j->config.meta, op->offset, BLOCK_SIZE),
 			region_store);
 }
 
