@@ -332,9 +332,27 @@ void lm_get_status(const struct lm *lm, struct lm_status *out);
 /* Leases and ghosts one after the other: *session and *slot (0, 0 at first) say where. */
 bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
 	struct lm_lease_info *out);
-/* The range pins of a lease, by rising id. */
-bool lm_next_pin(const struct lm *lm, const struct lm_lease_info *lease, uint64_t *pin,
-	uint64_t *start, uint64_t *end, unsigned *flags);
+/*
+ * Of one inode: its leases, then its ghosts, each by rising start; and its range pins. Begin with a
+ * cursor of zeroes; a step is O(log n), and things may come and go between two.
+ */
+struct lm_cursor {
+	uint32_t part;
+	uint64_t start;
+	uint64_t id;
+};
+bool lm_next_lease_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
+	struct lm_lease_info *out);
+struct lm_pin_info {
+	uint64_t pin;
+	uint64_t lease;
+	uint64_t session;
+	uint64_t start, end;
+	uint32_t pid, uid;
+	uint32_t flags; /* LM_PIN_* */
+};
+bool lm_next_pin_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
+	struct lm_pin_info *out);
 
 void lm_check(const struct lm *lm); /* asserts the invariants */
 

@@ -114,28 +114,3 @@ int lm_unpinned(struct lm_session *s, uint64_t lease, uint64_t now_ns)
 	settle(s->lm, now_ns);
 	return 0;
 }
-
-bool lm_next_pin(const struct lm *lm, const struct lm_lease_info *lease, uint64_t *pin,
-	uint64_t *start, uint64_t *end, unsigned *flags)
-{
-	const struct lm_session *s;
-	const struct pin *found = NULL;
-
-	LIST_FOREACH(s, &lm->sessions, all)
-		if (s->id == lease->session)
-			break;
-	for (uint32_t i = 0; s && i < s->pins.capacity; i++) {
-		const struct pin *p = s->pins.items[i];
-
-		if (p && p->lease->node.id == lease->lease && p->node.id > *pin &&
-			(!found || p->node.id < found->node.id))
-			found = p;
-	}
-	if (!found)
-		return false;
-	*pin = found->node.id;
-	*start = found->node.start;
-	*end = found->node.end;
-	*flags = found->flags;
-	return true;
-}

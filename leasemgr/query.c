@@ -75,3 +75,47 @@ bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
 		*slot = 0;
 	}
 }
+
+/* The next of a tree's nodes, of any range. */
+static struct range_node *step(const struct range_tree *t, struct lm_cursor *at)
+{
+	struct range_node *n = range_tree_after(t, 0, UINT64_MAX, at->start, at->id);
+
+	if (n) {
+		at->start = n->start;
+		at->id = n->id;
+	}
+	return n;
+}
+
+bool lm_next_lease_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
+	struct lm_lease_info *out)
+{
+	const struct inode_leases *in = leased_inode_find(lm, ino);
+
+	for (; in && at->part < LEASE_TREES; *at = (struct lm_cursor){.part = at->part + 1}) {
+		const struct range_node *n = step(&in->leases[at->part], at);
+
+		if (n) {
+			describe(container_of(n, struct lease, node), true, out);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool lm_next_pin_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
+	struct lm_pin_info *out)
+{
+	const struct inode_leases *in = leased_inode_find(lm, ino);
+	const struct range_node *n = in ? step(&in->pins, at) : NULL;
+	const struct pin *p;
+
+	if (!n)
+		return false;
+	p = container_of(n, struct pin, node);
+	*out = (struct lm_pin_info){.pin = n->id, .lease = p->lease->node.id,
+		.session = p->lease->session->id, .start = n->start, .end = n->end,
+		.pid = p->lease->session->pid, .uid = p->lease->session->uid, .flags = p->flags};
+	return true;
+}

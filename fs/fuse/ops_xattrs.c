@@ -13,6 +13,7 @@
 #include "ops.h"
 #include "file_policy.h"
 #include "reply.h"
+#include "virtual_xattrs.h"
 
 static bool is_acl(const char *name)
 {
@@ -58,7 +59,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 		caller_init_asked(&caller, req, ip);
 	else
 		caller_init(&caller, req, true);
-	int result = policy_check_xattr(name, value, bytes);
+	int result = virtual_xattr_is(name) ? -EPERM : policy_check_xattr(name, value, bytes);
 	if (result == 0)
 		result = core_setxattr(c, ip, name, value, bytes, flags, &caller.cred);
 	core_put(c, ip, 1);
@@ -88,6 +89,17 @@ static void reply_value(fuse_req_t req, const char *value, ssize_t result, size_
 		fuse_reply_buf(req, value, (size_t)result);
 }
 
+static void reply_virtual(fuse_req_t req, fuse_ino_t ino, const char *name, size_t bytes)
+{
+	char *value = NULL;
+	ssize_t result = virtual_xattr_get(daemon_of(req), ino, name, &value);
+
+	if (result > 0 && bytes > 0 && (size_t)result > bytes)
+		result = -ERANGE;
+	reply_value(req, value, result, bytes);
+	free(value);
+}
+
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t bytes)
 {
 	struct core *c = daemon_of(req)->core;
@@ -96,6 +108,11 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t bytes)
 
 	if (ip == NULL)
 		return;
+	if (virtual_xattr_is(name)) {
+		core_put(c, ip, 1);
+		reply_virtual(req, ino, name, bytes);
+		return;
+	}
 	if (bytes > XATTR_SIZE_MAX)
 		bytes = XATTR_SIZE_MAX;
 	if (bytes > sizeof(small))
