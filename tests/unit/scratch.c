@@ -77,10 +77,15 @@ int scratch_mount(const char *directory, const char *name, const char *type, con
 
 void scratch_remove(const char *directory)
 {
+	size_t length = strlen(directory);
+
+	while (mount_count > 0 && strncmp(mounts[mount_count - 1], directory, length) == 0)
+		umount2(mounts[--mount_count], MNT_DETACH);
 	for (unsigned i = 0; i < directory_count; i++) {
 		if (strcmp(directories[i], directory) != 0)
 			continue;
 		nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 		directories[i][0] = '\0';
+		break;
 	}
 }
