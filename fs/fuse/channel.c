@@ -4,7 +4,7 @@
  *
  * Workers
  *   Each reads a request, serves it, reads the next. A worker that took a request and left nobody
- *   reading starts another before it goes on (FORGET apart), up to threads_max; one that comes back to find
+ *   reading starts another before it goes on, up to threads_max; one that comes back to find
  *   more than threads_idle_max reading ends. When the kernel says ENODEV (unmounted) all end.
  *
  * Receiving
@@ -252,13 +252,6 @@ static void worker_end(struct worker *w)
 	free(w);
 }
 
-static bool is_forget(const char *buffer)
-{
-	uint32_t opcode = ((const struct fuse_in_header *)buffer)->opcode;
-
-	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
-}
-
 static void *worker_run(void *argument)
 {
 	struct worker *w = argument;
@@ -283,7 +276,7 @@ static void *worker_run(void *argument)
 			channel_set_state(ch, CHANNEL_ENDED);
 			break;
 		}
-		if (others == 0 && !is_forget(w->buffer))
+		if (others == 0)
 			(void)worker_start(d); /* without it, requests wait a little */
 		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
 		fuse_session_process_buf(d->session, &request);

@@ -5,12 +5,31 @@
 #include "reply.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <time.h>
 
 #include "daemon.h"
+#include "log.h"
+
+/* Damage is met again and again, request by request: one line a minute is enough. */
+static void log_damage(void)
+{
+	static _Atomic(time_t) said;
+	struct timespec now;
+	time_t before = atomic_load(&said);
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((before == 0 || now.tv_sec - before >= 60) &&
+		atomic_compare_exchange_strong(&said, &before, now.tv_sec))
+		log_error("damaged metadata was met; unmount and run fsck.leasefs");
+}
 
 void reply_error(fuse_req_t req, int error)
 {
 	assert(error <= 0);
+	if (error == -EUCLEAN)
+		log_damage();
 	fuse_reply_err(req, -error);
 }
 
