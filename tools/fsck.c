@@ -95,6 +95,8 @@ static void on_progress(void *context, enum verify_phase phase, uint64_t done, u
 	struct checker *k = context;
 	struct timespec now;
 
+	if (k->verbose && total == 0)
+		printf("checking %s\n", verify_phase_name(phase));
 	if (!k->terminal || total == 0)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -125,8 +127,7 @@ static int open_pool(struct checker *k, const struct core_options *pool,
 	if (r != -EUCLEAN || report->found == 0)
 		fprintf(stderr, "fsck.leasefs: %s\n", d.text[0] ? d.text : strerror(-r));
 	else
-		printf("%s: %" PRIu64 " findings: the pool cannot be opened as it is\n", pool->pool,
-			report->found);
+		printf("%s: the pool cannot be opened as it is\n", pool->pool);
 	return -1;
 }
 
@@ -156,12 +157,12 @@ static int verdict(struct checker *k, const char *pool, const struct verify_repo
 		pool, report->inodes, report->directories, report->names, report->data_blocks,
 		report->meta_blocks);
 	if (report->left > 0) {
-		printf("%" PRIu64 " findings, %" PRIu64 " left%s\n", found, report->left,
+		printf("%" PRIu64 " found, %" PRIu64 " left%s\n", found, report->left,
 			k->mode == MODE_NO ? " (-n: nothing was changed)" : "");
 		return EXIT_UNCORRECTED;
 	}
 	if (repaired > 0) {
-		printf("%" PRIu64 " findings, all repaired\n", found);
+		printf("%" PRIu64 " found, all repaired\n", found);
 		return EXIT_CORRECTED;
 	}
 	printf("clean\n");
@@ -187,6 +188,7 @@ static int check(struct checker *k, const char *pool)
 	struct core *c;
 	int status = EXIT_OPERATIONAL;
 
+	clock_gettime(CLOCK_MONOTONIC, &k->last_progress); /* nothing is told of what is quick */
 	if (open_pool(k, &open_options, &options, &rescue, &c, &status) < 0)
 		return status;
 	if (k->verbose)

@@ -242,6 +242,7 @@ static int look(struct verify *v)
 	v->report->data_blocks = v->report->meta_blocks = 0;
 	for (unsigned i = 0; r == 0 && i < VERIFY_PHASES; i++) {
 		v->phase = (enum verify_phase)i;
+		verify_progress(v, 0, 0);
 		r = phases[i](v);
 	}
 	return r;

@@ -41,7 +41,7 @@ struct verify_options {
 	void (*found)(void *context, const struct verify_finding *finding);
 	/* Asked before a repair, after `found` (NULL: yes to all). */
 	bool (*confirm)(void *context, const struct verify_finding *finding);
-	/* Every so often in long phases (may be NULL). */
+	/* When a phase begins (total 0), and every so often in long ones (may be NULL). */
 	void (*progress)(void *context, enum verify_phase phase, uint64_t done, uint64_t total);
 	void *context;
 };

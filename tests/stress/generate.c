@@ -281,6 +281,22 @@ static enum op_kind pick_kind(struct generator *g)
 	}
 }
 
+/* Without privileges the kernel refuses what the modes forbid: the owner keeps all rights. */
+static void keep_rights(struct op *op)
+{
+	switch (op->kind) {
+	case OP_CREATE:
+	case OP_MKDIR:
+	case OP_MKNOD:
+	case OP_CHMOD:
+	case OP_TMPFILE:
+		op->mode |= 0700;
+		break;
+	default:
+		break;
+	}
+}
+
 static void next_op(struct generator *g, struct op *op)
 {
 	memset(op, 0, sizeof(*op));
@@ -337,6 +353,8 @@ void script_generate(const struct script_options *options, struct script *out)
 	model_init(&g.model);
 	for (uint64_t i = 1; i <= options->ops; i++) {
 		next_op(&g, &op);
+		if (!options->privileged)
+			keep_rights(&op);
 		model_apply(&g.model, &op, UINT64_MAX);
 		script_add(out, &op);
 		if (i % options->batch == 0 || i == options->ops)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model_data.h"
 
@@ -20,6 +21,8 @@ static struct node *node_make(mode_t mode)
 	struct node *n = calloc(1, sizeof(*n));
 	assert(n != NULL);
 	n->mode = mode;
+	n->uid = geteuid();
+	n->gid = getegid();
 	n->mtime = -1;
 	return n;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "btree.h"
 #include "model_data.h"
@@ -28,7 +29,8 @@ static bool in_any_group(const struct core_cred *cred, uint32_t gid)
 	return true;
 }
 
-static const struct core_cred root_cred = {.fsetid = true, .in_group = in_any_group};
+/* This process's: set when a target is opened. */
+static struct core_cred own_cred = {.fsetid = true, .in_group = in_any_group};
 
 static int open_pool(struct target *t)
 {
@@ -75,6 +77,8 @@ static struct target *core_target_open(const struct target_options *options)
 	struct target *t = calloc(1, sizeof(*t));
 	struct diag d = {0};
 	assert(t != NULL);
+	own_cred.uid = geteuid();
+	own_cred.gid = getegid();
 	snprintf(t->pool, sizeof(t->pool), "%s/pool", options->directory);
 	struct core_format format = {
 		.pool = t->pool,
@@ -194,19 +198,18 @@ static int64_t make(struct target *t, const struct op *op)
 		return r;
 	switch (op->kind) {
 	case OP_CREATE:
-		r = core_create(t->core, dir, name, S_IFREG | op->mode, 0, &root_cred, &made);
+		r = core_create(t->core, dir, name, S_IFREG | op->mode, 0, &own_cred, &made);
 		break;
 	case OP_MKDIR:
-		r = core_create(t->core, dir, name, S_IFDIR | op->mode, 0, &root_cred, &made);
+		r = core_create(t->core, dir, name, S_IFDIR | op->mode, 0, &own_cred, &made);
 		break;
 	case OP_MKNOD:
 		r = core_create(t->core, dir, name, op->mode,
-			S_ISCHR(op->mode) ? makedev(7, (unsigned)op->length) : 0, &root_cred,
-			&made);
+			S_ISCHR(op->mode) ? makedev(7, (unsigned)op->length) : 0, &own_cred, &made);
 		break;
 	default:
 		link_target(op->seed, op->length, to);
-		r = core_symlink(t->core, dir, name, to, &root_cred, &made);
+		r = core_symlink(t->core, dir, name, to, &own_cred, &made);
 	}
 	core_put(t->core, dir, 1);
 	if (r == 0)
@@ -306,7 +309,7 @@ static int64_t crowd(struct target *t, const struct op *op)
 		fill_name(op->seed, i, name);
 		ip = NULL;
 		if (op->kind == OP_FILL)
-			r = core_create(t->core, dir, name, S_IFREG | 0644, 0, &root_cred, &ip);
+			r = core_create(t->core, dir, name, S_IFREG | 0644, 0, &own_cred, &ip);
 		else
 			r = core_unlink(t->core, dir, name, &ip);
 		if (r == 0 && ip)
@@ -330,7 +333,7 @@ static int64_t change_attributes(struct target *t, const struct op *op)
 	int r = resolve(t, op->path, &ip);
 	if (r < 0)
 		return r;
-	struct core_setattr set = {.cred = &root_cred};
+	struct core_setattr set = {.cred = &own_cred};
 	void *value = NULL;
 	r = core_getattr(t->core, ip, &st, NULL);
 	if (r < 0)
@@ -348,7 +351,7 @@ static int64_t change_attributes(struct target *t, const struct op *op)
 			assert(value != NULL);
 			fill_bytes(value, op->length, op->seed2);
 			r = core_setxattr(
-				t->core, ip, name, value, op->length, (int)op->mode, &root_cred);
+				t->core, ip, name, value, op->length, (int)op->mode, &own_cred);
 		}
 		goto put;
 	case OP_CHMOD:
@@ -383,7 +386,7 @@ static ssize_t write_all(
 	size_t done = 0;
 	while (done < count) {
 		ssize_t r = core_write(
-			t->core, ip, bytes + done, count - done, offset + done, &root_cred);
+			t->core, ip, bytes + done, count - done, offset + done, &own_cred);
 		if (r <= 0)
 			return done > 0 ? (ssize_t)done : r;
 		done += (size_t)r;
@@ -415,7 +418,7 @@ static int64_t comb(struct target *t, const struct op *op, struct inode *ip)
 	for (uint32_t i = 0; i < op->count; i++) {
 		fill_bytes(bytes, sizeof(bytes), op->seed + i);
 		ssize_t r = core_write(t->core, ip, bytes, sizeof(bytes),
-			op->offset + (uint64_t)i * COMB_STRIDE, &root_cred);
+			op->offset + (uint64_t)i * COMB_STRIDE, &own_cred);
 		if (r < 0)
 			return i > 0 ? (int64_t)i : r;
 		if (r != (ssize_t)sizeof(bytes))
@@ -440,7 +443,7 @@ static int64_t copy(struct target *t, const struct op *op, struct inode *ip)
 	int64_t n = 0;
 	while (done < length) {
 		n = core_copy_range(t->core, ip, op->offset + done, to, op->offset2 + done,
-			length - done, &root_cred);
+			length - done, &own_cred);
 		if (n <= 0)
 			break;
 		done += (uint64_t)n;
@@ -464,10 +467,10 @@ static int64_t data(struct target *t, const struct op *op, void *read_bytes)
 		r = core_read(t->core, ip, read_bytes, op->length, op->offset);
 		break;
 	case OP_TRUNCATE:
-		r = core_truncate(t->core, ip, op->offset, &root_cred);
+		r = core_truncate(t->core, ip, op->offset, &own_cred);
 		break;
 	case OP_FALLOC:
-		r = core_fallocate(t->core, ip, (int)op->mode, op->offset, op->length, &root_cred);
+		r = core_fallocate(t->core, ip, (int)op->mode, op->offset, op->length, &own_cred);
 		break;
 	case OP_COMB:
 		r = comb(t, op, ip);
@@ -499,7 +502,7 @@ static int64_t hold(struct target *t, const struct op *op)
 		if (r == 0 && !S_ISDIR(st.st_mode))
 			r = -ENOTDIR;
 		if (r == 0)
-			r = core_tmpfile(t->core, ip, S_IFREG | op->mode, &root_cred, &file);
+			r = core_tmpfile(t->core, ip, S_IFREG | op->mode, &own_cred, &file);
 		core_put(t->core, ip, 1);
 		if (r < 0)
 			return r;
