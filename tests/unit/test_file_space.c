@@ -96,6 +96,42 @@ static void an_allocation_without_space_changes_nothing(void **state)
 	scratch_pool_remove(&p);
 }
 
+/* So that a mapping of the region can use huge pages wherever the file's own would. */
+static void leased_and_large_files_stand_in_aligned_units(void **state)
+{
+	static uint8_t chunk[MIB];
+	struct core_extent extents[64];
+	struct scratch_pool p;
+	struct inode *small, *large, *leased;
+	unsigned count;
+	uint64_t next;
+
+	scratch_pool_make(&p, 64 * MIB, 0);
+	small = scratch_inode(p.c, S_IFREG | 0644, 1);
+	large = scratch_inode(p.c, S_IFREG | 0644, 1);
+	leased = scratch_inode(p.c, S_IFREG | 0644, 1);
+	assert_int_equal(core_write(p.c, small, "x", 1, 0, NULL), 1);
+	for (uint64_t at = 0; at < 16 * MIB; at += MIB) {
+		assert_int_equal(core_write(p.c, large, chunk, MIB, at, NULL), MIB);
+		assert_int_equal(core_write(p.c, small, "x", 1, at * 3, NULL), 1);
+	}
+	assert_int_equal(core_prepare_layout(p.c, leased, 5 * MIB + 8192, 9 * MIB), 0);
+	assert_int_equal(
+		core_layout(p.c, leased, 5 * MIB, 10 * MIB, extents, 64, &count, &next), 0);
+	for (unsigned i = 0; i < count; i++)
+		if (extents[i].state != CORE_EXTENT_HOLE)
+			assert_int_equal(extents[i].offset % HUGE_SIZE,
+				extents[i].region_offset % HUGE_SIZE);
+	assert_int_equal(core_layout(p.c, large, 2 * MIB, 14 * MIB, extents, 64, &count, &next), 0);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(
+			extents[i].offset % HUGE_SIZE, extents[i].region_offset % HUGE_SIZE);
+	core_put(p.c, small, 1);
+	core_put(p.c, large, 1);
+	core_put(p.c, leased, 1);
+	scratch_pool_remove(&p);
+}
+
 /* ---- the end of inodes ----------------------------------------------------------------------- */
 
 static void an_orphan_is_ended_by_recovery(void **state)
@@ -426,6 +462,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pool_is_filled_to_the_last_block_again_and_again),
 		cmocka_unit_test(an_allocation_without_space_changes_nothing),
+		cmocka_unit_test(leased_and_large_files_stand_in_aligned_units),
 		cmocka_unit_test(an_orphan_is_ended_by_recovery),
 		cmocka_unit_test(numbers_out_of_use_are_stale),
 		cmocka_unit_test(an_interrupted_truncate_is_finished),
