@@ -270,6 +270,72 @@ static void operation_out_of_bounds_is_euclean(void **state)
 	}
 }
 
+/* Damage with right checksums again, so that it reaches the decoder behind them. */
+static void reseal(uint8_t *image, uint64_t area, uint64_t from, uint64_t to)
+{
+	while (from < to) {
+		struct media_record *record = (void *)(image + area + from);
+		uint64_t bytes = record->operations ? record->bytes : sizeof(*record);
+
+		if (record->bytes < sizeof(*record) || record->bytes % 64 || bytes > to - from)
+			return;
+		record->head.checksum = object_checksum(record, bytes, record->position);
+		from += record->bytes;
+	}
+}
+
+static void random_damage_is_refused_or_replayed_inside_the_heap(void **state)
+{
+	static uint8_t good[2 * BLOCK_SIZE + JOURNAL + 65 * BLOCK_SIZE], image[sizeof(good)];
+	const uint64_t area = 2 * BLOCK_SIZE, heap = area + JOURNAL;
+	unsigned seed = 9, opened = 0;
+
+	fixture_make_bitmap(&fx, 5, 9, 0);
+	for (uint64_t i = 0; i < 30; i++) {
+		const struct journal_write write = {
+			.operation = {fixture_block(&fx, 5), RECORD_SET, (uint16_t)(i * 9), 40}};
+
+		assert_int_equal(write_value(i, i), 0);
+		assert_int_equal(journal_commit(fx.journal, &write, 1, NULL, NULL), 0);
+	}
+	uint64_t end = position(COMMIT);
+	assert_int_equal(sizeof(good), region_bytes(fx.region));
+	memcpy(good, region_at(fx.region, 0, sizeof(good)), sizeof(good));
+	fixture_shut(&fx, false);
+	for (int round = 0; round < 3000; round++) {
+		memcpy(image, good, sizeof(good));
+		for (int n = rand_r(&seed) % 4; n >= 0; n--) {
+			uint64_t at = rand_r(&seed) % 8
+					      ? area + (uint64_t)rand_r(&seed) % end
+					      : BLOCK_SIZE + (uint64_t)rand_r(&seed) % 280;
+
+			image[at] = rand_r(&seed) % 2
+					    ? (uint8_t)rand_r(&seed)
+					    : image[at] ^ (uint8_t)(1 << rand_r(&seed) % 8);
+		}
+		if (rand_r(&seed) % 4)
+			reseal(image, area, 0, end);
+		assert_int_equal(fixture_open_region(&fx), 0);
+		region_store(fx.region, 0, image, sizeof(image));
+		region_close(fx.region);
+		int error = fixture_reopen(&fx);
+		if (error) {
+			assert_int_equal(error, -EUCLEAN);
+			continue;
+		}
+		opened++;
+		assert_memory_equal(region_at(fx.region, 0, BLOCK_SIZE), image, BLOCK_SIZE);
+		assert_memory_equal(region_at(fx.region, heap + 64 * BLOCK_SIZE, BLOCK_SIZE),
+			image + heap + 64 * BLOCK_SIZE, BLOCK_SIZE);
+		fixture_shut(&fx, false);
+	}
+	assert_true(opened > 0);
+	assert_int_equal(fixture_open_region(&fx), 0);
+	region_store(fx.region, 0, good, sizeof(good));
+	region_close(fx.region);
+	assert_int_equal(fixture_reopen(&fx), 0);
+}
+
 static void read_only_replays_without_writing(void **state)
 {
 	uint64_t commit;
@@ -462,6 +528,7 @@ int main(void)
 		CASE(damaged_record_is_euclean_with_its_position),
 		CASE(damaged_header_is_euclean),
 		CASE(operation_out_of_bounds_is_euclean),
+		CASE(random_damage_is_refused_or_replayed_inside_the_heap),
 		CASE(read_only_replays_without_writing),
 		CASE_DEFERRED(read_only_replays_without_writing),
 		CASE_DEFERRED(power_loss_goes_back_to_the_last_sync),
