@@ -44,20 +44,13 @@ struct group *space_group_at(const struct space *s, uint32_t number)
 	return &chunk_at(s, number, &index)->group[index];
 }
 
-uint32_t group_free_hint(const struct group *g)
+void space_group_counts(const struct space *s, uint32_t number, uint32_t *free, uint32_t *huge)
 {
 	uint32_t index;
-	struct chunk *c = chunk_at(g->space, g->number, &index);
+	struct chunk *c = chunk_at(s, number, &index);
 
-	return atomic_load_explicit(&c->free[index], memory_order_relaxed);
-}
-
-uint32_t group_huge_hint(const struct group *g)
-{
-	uint32_t index;
-	struct chunk *c = chunk_at(g->space, g->number, &index);
-
-	return atomic_load_explicit(&c->huge[index], memory_order_relaxed);
+	*free = atomic_load_explicit(&c->free[index], memory_order_relaxed);
+	*huge = atomic_load_explicit(&c->huge[index], memory_order_relaxed);
 }
 
 void group_set_counts(struct group *g, uint32_t free, uint32_t huge)
@@ -284,6 +277,7 @@ static void set_damaged(struct group *g)
 	if (atomic_load_explicit(&g->state, memory_order_relaxed) == GROUP_UNREAD) {
 		atomic_store_explicit(&g->state, GROUP_DAMAGED, memory_order_release);
 		group_set_counts(g, 0, 0);
+		atomic_store(&g->space->damaged, true);
 	}
 	pthread_mutex_unlock(&g->lock);
 }
@@ -339,8 +333,12 @@ void space_get_usage(struct space *s, struct space_usage *out)
 	uint32_t groups = space_groups(s);
 	uint64_t free = 0;
 
-	for (uint32_t i = 0; i < groups; i++)
-		free += group_free_hint(space_group_at(s, i));
+	for (uint32_t i = 0; i < groups; i++) {
+		uint32_t here, huge;
+
+		space_group_counts(s, i, &here, &huge);
+		free += here;
+	}
 	out->total = atomic_load(&s->total);
 	out->free = free;
 	out->pending = atomic_load(&s->pending_units) + atomic_load(&s->held_free);

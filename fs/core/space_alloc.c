@@ -12,8 +12,8 @@
  * Passes over the groups, which begin at the goal's, then at the one where this thread took last:
  *
  *   pass   looks for                                locked groups   groups at most
- *   0      all that is wanted, placed as wanted     passed over     PASS_GROUPS
- *   1      a good part of it, placed anyhow         waited for      PASS_GROUPS
+ *   0      all that is wanted, placed as wanted     passed over     PASS_GROUPS searched
+ *   1      a good part of it, placed anyhow         waited for      PASS_GROUPS searched
  *   2      anything (SPACE_WHOLE: all)              waited for      all
  *
  * `unbacked` marks are dropped when nothing was found with them, so that space which the backing
@@ -41,8 +41,7 @@ struct attempt {
 	bool whole;
 	bool huge;
 	bool unbacked_too;
-	bool damaged; /* groups were passed over for that */
-	int error;    /* -ENOMEM while reading a group */
+	int error; /* -ENOMEM while reading a group */
 	struct group *group;
 	struct bit_run run;
 };
@@ -112,6 +111,22 @@ static void make_search(
 		out->goal = (uint32_t)(a->goal % s->per_group);
 }
 
+/* By the counts alone, which are right but for what other threads do just now. */
+static bool promising(const struct attempt *a, uint32_t number, uint32_t goal, unsigned pass)
+{
+	const struct space *s = a->space;
+	uint64_t bits = (uint64_t)s->words * 64;
+	uint32_t want = (uint32_t)(a->want < bits ? a->want : bits), free, huge;
+
+	space_group_counts(s, number, &free, &huge);
+	if (free < accept_for(a, pass, want))
+		return false;
+	if (s->config.align_units > 1)
+		return huge > 0;
+	/* The goal's run may go on where no whole 2 MiB unit is left. */
+	return !(a->huge && pass == 0) || huge > 0 || number == goal;
+}
+
 /* Takes a run in that group. False: none there that would do, or its lock is taken. */
 static bool try_group(struct attempt *a, struct group *g, unsigned pass, bool wait)
 {
@@ -119,20 +134,13 @@ static bool try_group(struct attempt *a, struct group *g, unsigned pass, bool wa
 	int error;
 	bool found;
 
-	make_search(a, g, pass, &search);
-	if (search.aligned || search.huge) {
-		if (group_huge_hint(g) == 0 && (search.aligned || search.goal == NONE))
-			return false;
-	}
-	if (group_free_hint(g) < search.accept)
-		return false;
 	error = group_ready(g);
 	if (error) {
-		a->damaged |= error == -EUCLEAN;
 		if (error != -EUCLEAN)
 			a->error = error;
 		return false;
 	}
+	make_search(a, g, pass, &search);
 	if (wait)
 		pthread_mutex_lock(&g->lock);
 	else if (pthread_mutex_trylock(&g->lock))
@@ -146,31 +154,34 @@ static bool try_group(struct attempt *a, struct group *g, unsigned pass, bool wa
 	return found;
 }
 
+static void remember_group(struct space *s, uint32_t slot, uint32_t number)
+{
+	/* Threads share these cache lines: written only when it is news. */
+	if (atomic_load_explicit(&s->cursors[slot], memory_order_relaxed) != number + 1)
+		atomic_store_explicit(&s->cursors[slot], number + 1, memory_order_relaxed);
+}
+
 static bool take_run(struct attempt *a)
 {
 	struct space *s = a->space;
-	uint32_t groups = space_groups(s), slot = thread_slot(), start;
-	struct group *goal = NULL;
+	uint32_t groups = space_groups(s), slot = thread_slot(), start, goal = NONE;
 
 	if (groups == 0)
 		return false;
 	if (a->goal != SPACE_ANYWHERE && a->goal / s->per_group < groups)
-		goal = space_group_at(s, (uint32_t)(a->goal / s->per_group));
-	start = goal ? goal->number : first_group(s, slot, groups);
+		goal = (uint32_t)(a->goal / s->per_group);
+	start = goal != NONE ? goal : first_group(s, slot, groups);
 	for (unsigned pass = 0; pass < 3; pass++) {
 		uint32_t looked = 0;
 
 		for (uint32_t i = 0; i < groups; i++) {
-			struct group *g = space_group_at(s, (start + i) % groups);
+			uint32_t number = (start + i) % groups;
+			bool wait = pass > 0 || number == goal;
 
-			if (group_free_hint(g) == 0) {
-				a->damaged |= atomic_load_explicit(&g->state,
-						      memory_order_relaxed) == GROUP_DAMAGED;
+			if (!promising(a, number, goal, pass))
 				continue;
-			}
-			if (try_group(a, g, pass, pass > 0 || g == goal)) {
-				atomic_store_explicit(
-					&s->cursors[slot], g->number + 1, memory_order_relaxed);
+			if (try_group(a, space_group_at(s, number), pass, wait)) {
+				remember_group(s, slot, number);
 				return true;
 			}
 			if (pass < 2 && ++looked == PASS_GROUPS)
@@ -257,7 +268,9 @@ static int take_backed(struct attempt *a)
 		if (!take_run(a)) {
 			if (tries)
 				forget_unbacked(s);
-			return a->error ? a->error : a->damaged ? -EUCLEAN : -ENOSPC;
+			if (a->error)
+				return a->error;
+			return atomic_load(&s->damaged) ? -EUCLEAN : -ENOSPC;
 		}
 		if (!s->config.backing)
 			return 0;

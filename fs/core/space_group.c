@@ -45,9 +45,10 @@ static uint32_t huge_units_free(const struct group *g, uint32_t huge)
 
 void group_recount_locked(struct group *g, uint32_t first, uint32_t count)
 {
-	uint32_t free = group_free_hint(g), huge = group_huge_hint(g);
+	uint32_t free, huge;
 	uint32_t last = (first + count - 1) / HUGE_BLOCKS;
 
+	space_group_counts(g->space, g->number, &free, &huge);
 	for (uint32_t h = first / HUGE_BLOCKS; h <= last; h++) {
 		uint32_t n = huge_units_free(g, h);
 

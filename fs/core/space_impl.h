@@ -78,6 +78,7 @@ struct space {
 	_Atomic uint32_t groups;   /* published after the group */
 	_Atomic(struct chunk *) chunks[CHUNKS_MAX];
 	_Atomic uint64_t total;
+	_Atomic bool damaged; /* a group is */
 
 	_Atomic uint32_t cursors[SPACE_CURSORS]; /* group where those threads took last, plus 1 */
 
@@ -97,8 +98,7 @@ struct space {
 
 /* space.c */
 struct group *space_group_at(const struct space *s, uint32_t number); /* NULL: none */
-uint32_t group_free_hint(const struct group *g);
-uint32_t group_huge_hint(const struct group *g);
+void space_group_counts(const struct space *s, uint32_t number, uint32_t *free, uint32_t *huge);
 void group_set_counts(struct group *g, uint32_t free, uint32_t huge);
 int group_ready(struct group *g); /* reads it from the media first; -EUCLEAN, -ENOMEM */
 
