@@ -691,9 +691,10 @@ static void make_schedule(struct step *steps, uint64_t seed)
 }
 
 /* How many steps passed; `count` if all did. A failed world is left as it is: its memory too. */
-static int run(const struct step *steps, int count, uint64_t seed)
+static int run(const struct step *steps, const int steps_count, uint64_t seed)
 {
 	static volatile int i;
+	const volatile int count = steps_count; /* lives over the jump */
 
 	failure[0] = '\0';
 	if (sigsetjmp(on_failure, 1))
