@@ -36,6 +36,8 @@ static const struct {
 	{LEASEFS_IOC_STATUS, call_status, false},
 	{LEASEFS_IOC_LEASES, call_leases, false},
 	{LEASEFS_IOC_CONFLICTS, call_conflicts, false},
+	{LEASEFS_IOC_RELEASE, call_release, false},
+	{LEASEFS_IOC_PINS, call_pins, false},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -139,8 +141,9 @@ void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_f
 	size_t i = 0;
 	int result;
 
-	if (cmd == LEASEFS_IOC_DRAIN) {
-		control_drain(d, req, in, in_bytes); /* replies when it is over */
+	if (cmd == LEASEFS_IOC_DRAIN || cmd == LEASEFS_IOC_RECALL) {
+		/* They reply when it is over. */
+		(cmd == LEASEFS_IOC_DRAIN ? control_drain : control_recall)(d, req, in, in_bytes);
 		return;
 	}
 	while (i < CALLS && calls[i].cmd != cmd)
@@ -165,12 +168,15 @@ void control_file_ioctl(struct daemon *d, fuse_req_t req, struct inode *ip, int 
 	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
 	int result;
 
-	if (cmd != LEASEFS_IOC_GRANT) {
+	if (cmd != LEASEFS_IOC_GRANT && cmd != LEASEFS_IOC_EXTENTS) {
 		fuse_reply_err(req, ENOTTY);
 		return;
 	}
-	result = copy_in(cmd, in, in_bytes, out_bytes, data) ?
-		call_grant(&call, ip, open_flags, data) :
-		-EINVAL;
+	if (!copy_in(cmd, in, in_bytes, out_bytes, data))
+		result = -EINVAL;
+	else if (cmd == LEASEFS_IOC_GRANT)
+		result = call_grant(&call, ip, open_flags, data);
+	else
+		result = call_extents(&call, ip, open_flags, data);
 	reply_call(&call, cmd, data, result);
 }

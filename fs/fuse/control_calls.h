@@ -29,10 +29,14 @@ int call_unpinned(const struct call *call, void *data);
 int call_status(const struct call *call, void *data);
 int call_leases(const struct call *call, void *data);
 int call_conflicts(const struct call *call, void *data);
-/* drain.c. Replies by itself, perhaps from another thread. */
+int call_pins(const struct call *call, void *data);
+/* drain.c. Those two reply by themselves, perhaps from another thread. */
 void control_drain(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
+void control_recall(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
+int call_release(const struct call *call, void *data);
 /* On an ordinary file, open as `open_flags` say. */
 int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data);
+int call_extents(const struct call *call, struct inode *ip, int open_flags, void *data);
 
 /* reserved fields and padding must be zero */
 static inline bool all_zero(const void *bytes, size_t count)

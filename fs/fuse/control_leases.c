@@ -180,6 +180,34 @@ int call_layout(const struct call *call, void *data)
 	return error;
 }
 
+int call_extents(const struct call *call, struct inode *ip, int open_flags, void *data)
+{
+	struct leasefs_extents *page = data;
+	struct stat st;
+	int error;
+
+	if (!all_zero(page->reserved, sizeof(page->reserved)))
+		return -EINVAL;
+	if ((open_flags & O_ACCMODE) == O_WRONLY)
+		return -EBADF;
+	error = core_getattr(call->daemon->core, ip, &st, NULL);
+	if (!error && !S_ISREG(st.st_mode))
+		error = -EOPNOTSUPP;
+	if (error)
+		return error;
+	if (!page->end)
+		page->end = (uint64_t)st.st_size;
+	if (page->end > FILE_BYTES_MAX || page->offset > page->end)
+		return -EINVAL;
+	page->count = 0;
+	page->next = page->end;
+	if (page->offset < page->end)
+		error = read_layout(call->daemon->core, ip, page->offset, page->end, page->extents,
+			LEASEFS_LAYOUT_EXTENTS, &page->count, &page->next);
+	page->pad = 0;
+	return error;
+}
+
 int call_region(const struct call *call, void *data)
 {
 	struct leasefs_region *region = data;

@@ -207,3 +207,34 @@ int call_conflicts(const struct call *call, void *data)
 	page->count = count;
 	return 0;
 }
+
+int call_pins(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_pins *page = data;
+	struct lm_cursor at = {.start = page->cursor[0], .id = page->cursor[1]};
+	struct lm_pin_info p;
+	uint32_t count = 0;
+
+	_Static_assert(LEASEFS_PIN_UNBREAKABLE == LM_PIN_UNBREAKABLE, "one set of numbers");
+	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad || !page->inode)
+		return -EINVAL;
+	arbiter_lock(a);
+	while (count < LEASEFS_PINS && lm_next_pin_of(a->lm, page->inode, &at, &p)) {
+		if (!may_see(call, p.uid))
+			continue;
+		page->pins[count++] = (struct leasefs_pin_info){.pin = p.pin,
+			.lease = p.lease,
+			.session = p.session,
+			.offset = p.start,
+			.length = p.end - p.start,
+			.pid = p.pid,
+			.uid = p.uid,
+			.flags = p.flags};
+	}
+	arbiter_unlock(a);
+	page->cursor[0] = at.start;
+	page->cursor[1] = at.id;
+	page->count = count;
+	return 0;
+}

@@ -344,6 +344,57 @@ struct leasefs_drain {
 	uint64_t reserved[4];
 };
 
+/*
+ * By the administrator (EPERM): asks the holders of [offset, offset + length) of a file to give it
+ * back, as an operation would that wants it. Returns when nobody holds it any more; EBUSY: pinned.
+ */
+struct leasefs_recall {
+	uint64_t inode;
+	uint64_t offset;
+	uint64_t length; /* 0, with offset 0: all */
+	uint64_t reserved[2];
+};
+
+/*
+ * By the administrator (EPERM), of a session that has been closed: nothing of it touches the media
+ * any more, so what waits for it in quarantine may go. ENOENT; EBUSY: it is open.
+ */
+struct leasefs_release {
+	uint64_t session;
+	uint64_t reserved[2];
+};
+
+/* The range pins of a file, page by page; an ordinary user sees those of their own user id. */
+struct leasefs_pin_info {
+	uint64_t pin;
+	uint64_t lease;
+	uint64_t session;
+	uint64_t offset, length;
+	uint32_t pid, uid;
+	uint32_t flags; /* LEASEFS_PIN_* */
+	uint32_t pad;
+};
+#define LEASEFS_PINS 60u
+struct leasefs_pins {
+	uint64_t inode;
+	uint64_t cursor[2]; /* 0, 0 at first; out: for the next page */
+	uint64_t reserved[2];
+	uint32_t count; /* out; 0: that was all */
+	uint32_t pad;
+	struct leasefs_pin_info pins[LEASEFS_PINS]; /* out */
+};
+
+/* On the descriptor of a file that is open for reading: its extents, without a lease on them. */
+struct leasefs_extents {
+	uint64_t offset;
+	uint64_t end; /* 0: the end of file */
+	uint64_t reserved[2];
+	uint64_t next;  /* out: where to go on; `end`: complete */
+	uint32_t count; /* out */
+	uint32_t pad;   /* out: 0 */
+	struct leasefs_extent extents[LEASEFS_LAYOUT_EXTENTS]; /* out */
+};
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 #define LEASEFS_IOC_MAGIC 0xf5
@@ -364,6 +415,11 @@ struct leasefs_drain {
 #define LEASEFS_IOC_CONFLICTS _IOWR(LEASEFS_IOC_MAGIC, 15, struct leasefs_conflicts)
 
 #define LEASEFS_IOC_DRAIN _IOW(LEASEFS_IOC_MAGIC, 16, struct leasefs_drain)
+
+#define LEASEFS_IOC_RECALL _IOW(LEASEFS_IOC_MAGIC, 20, struct leasefs_recall)
+#define LEASEFS_IOC_RELEASE _IOW(LEASEFS_IOC_MAGIC, 21, struct leasefs_release)
+#define LEASEFS_IOC_PINS _IOWR(LEASEFS_IOC_MAGIC, 22, struct leasefs_pins)
+#define LEASEFS_IOC_EXTENTS _IOWR(LEASEFS_IOC_MAGIC, 23, struct leasefs_extents) /* on the file */
 
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
@@ -387,5 +443,10 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_leases) == 3568, "leases");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflict) == 136, "conflict");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_conflicts) == 2760, "conflicts");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_drain) == 32, "drain");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_recall) == 40, "recall");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_release) == 24, "release");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pin_info) == 56, "pin info");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pins) == 3408, "pins");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_extents) == 3888, "extents");
 
 #endif

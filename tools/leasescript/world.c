@@ -43,7 +43,7 @@ static void join_path(char *out, const char *dir, const char *name)
 /* ---- programs -------------------------------------------------------------------------------- */
 
 /* Where the build and an installation put the others, seen from this program's own directory. */
-static const char *const program_places[] = {"", "../", "../../fs/fuse/", "../../tools/", NULL};
+static const char *const program_places[] = {"", "../sbin/", "../fs/fuse/", NULL};
 
 static void find_program(const char *name, char *out)
 {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* admin.c - what only an administrator may ask: to have leases given back, or forgotten. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "leasectl.h"
+
+static bool parse_number(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 0);
+	return !errno && end != text && !*end && text[0] != '-';
+}
+
+/* The sentence of an answer that is none of errno's plain ones. */
+static int refused(const char *what)
+{
+	if (errno == EBUSY)
+		fprintf(stderr,
+			"leasectl: %s: something is pinned and still held; see 'conflicts'\n",
+			what);
+	else
+		return failed(what);
+	return 1;
+}
+
+int recall_file(int control, uint64_t inode, const char *offset, const char *length)
+{
+	struct leasefs_recall recall = {.inode = inode};
+
+	if ((offset && !parse_number(offset, &recall.offset)) ||
+		(length && !parse_number(length, &recall.length))) {
+		fprintf(stderr, "leasectl: recall takes an offset and a length in bytes\n");
+		return 1;
+	}
+	return ioctl(control, LEASEFS_IOC_RECALL, &recall) ? refused("recall") : 0;
+}
+
+int drain_mount(int control)
+{
+	struct leasefs_drain drain = {0};
+
+	return ioctl(control, LEASEFS_IOC_DRAIN, &drain) ? refused("drain") : 0;
+}
+
+int release_session(int control, const char *session)
+{
+	struct leasefs_release release = {0};
+
+	if (!parse_number(session, &release.session)) {
+		fprintf(stderr,
+			"leasectl: release takes the number of a session; see 'quarantine'\n");
+		return 1;
+	}
+	if (!ioctl(control, LEASEFS_IOC_RELEASE, &release))
+		return 0;
+	if (errno == EBUSY) {
+		fprintf(stderr, "leasectl: session %s is open: only a closed one can be released\n",
+			session);
+		return 1;
+	}
+	return failed(session);
+}
