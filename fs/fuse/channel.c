@@ -54,9 +54,9 @@ struct channel {
 	int event_fd;
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
-	atomic_bool init_answered; /* its reply is the first; others may come before state says so */
+	atomic_bool init_answered; /* the first reply; others may come before state says so */
 	atomic_bool was_ready;
-	atomic_uint reading; /* workers in read(2) or about to */
+	atomic_uint reading;        /* workers in read(2) or about to */
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool kills_privileges;
 	pthread_mutex_t lock; /* guards what follows */
@@ -153,8 +153,8 @@ static void note_request(struct channel *ch, char *buffer, size_t bytes)
 	note = (struct channel_note){0};
 	switch (header->opcode) {
 	case FUSE_WRITE:
-		note.kill_privileges = ((const struct fuse_write_in *)body)->write_flags &
-			FUSE_WRITE_KILL_SUIDGID;
+		note.kill_privileges =
+			((const struct fuse_write_in *)body)->write_flags & FUSE_WRITE_KILL_SUIDGID;
 		break;
 	case FUSE_SETATTR:
 		note.kill_privileges =

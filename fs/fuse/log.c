@@ -30,9 +30,8 @@ static void log_line(int priority, const char *format, va_list arguments)
 	line[strcspn(line, "\n")] = '\0';
 	if (line[0] == '\0')
 		return;
-	if (!log_foreground &&
-		(priority >= LOG_NOTICE ||
-			atomic_load_explicit(&log_detached, memory_order_relaxed)))
+	if (!log_foreground && (priority >= LOG_NOTICE ||
+				       atomic_load_explicit(&log_detached, memory_order_relaxed)))
 		syslog(priority, "%s", line);
 	else
 		fprintf(stderr, "%s: %s\n", log_program, line);

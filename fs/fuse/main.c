@@ -6,7 +6,8 @@
  * sent when the mount is usable or cannot be. Until then the child keeps the terminal, so that what
  * is wrong is said there; a child that dies without a byte is an error too.
  *
- * Exit status: 0 mounted (in the foreground: unmounted cleanly), 1 not, 2 the command line is wrong.
+ * Exit status: 0 mounted (in the foreground: unmounted cleanly), 1 not, 2 the command line is
+ * wrong.
  */
 #include <errno.h>
 #include <fcntl.h>

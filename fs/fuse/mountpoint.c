@@ -27,8 +27,8 @@ static int check_empty(const char *path, struct diag *d)
 	bool empty = true;
 
 	if (directory == NULL)
-		return diag_set(d, -errno, "cannot read the mount point %s: %s", path,
-			strerror(errno));
+		return diag_set(
+			d, -errno, "cannot read the mount point %s: %s", path, strerror(errno));
 	while (empty && (entry = readdir(directory)) != NULL)
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
 	closedir(directory);
@@ -45,8 +45,8 @@ static bool has_fusermount(void)
 {
 	const char *path = getenv("PATH");
 	char *copy = strdup(path == NULL ? "/usr/bin:/bin" : path), *rest = copy, *directory;
-	bool found = access("/usr/bin/fusermount3", X_OK) == 0 ||
-		access("/bin/fusermount3", X_OK) == 0;
+	bool found =
+		access("/usr/bin/fusermount3", X_OK) == 0 || access("/bin/fusermount3", X_OK) == 0;
 
 	while (!found && copy != NULL && (directory = strsep(&rest, ":")) != NULL) {
 		char candidate[4096];
@@ -80,8 +80,8 @@ static int check_user(const struct options *o, const struct stat *st, struct dia
 		return 0;
 	if (!has_fusermount())
 		return diag_set(d, -ENOENT,
-			"fusermount3 was not found; an ordinary user mounts through it (install the "
-			"package fuse3)");
+			"fusermount3 was not found; an ordinary user mounts through it "
+			"(install the package fuse3)");
 	if (o->allow_other && !user_allow_other())
 		return diag_set(d, -EPERM,
 			"allow_other is for root only, unless /etc/fuse.conf has a line "
@@ -106,8 +106,8 @@ int mountpoint_check(const struct options *o, struct diag *d)
 			return diag_set(d, -error,
 				"%s is the mount point of a daemon that has died; umount it first",
 				o->mountpoint);
-		return diag_set(d, -error, "the mount point %s: %s", o->mountpoint,
-			strerror(error));
+		return diag_set(
+			d, -error, "the mount point %s: %s", o->mountpoint, strerror(error));
 	}
 	if (!S_ISDIR(st.st_mode))
 		return diag_set(

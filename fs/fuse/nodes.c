@@ -16,7 +16,7 @@
 bool nodes_own_name(fuse_ino_t parent, const char *name)
 {
 	return control_owns(parent) ||
-		(parent == FUSE_ROOT_ID && strcmp(name, CONTROL_DIR_NAME) == 0);
+	       (parent == FUSE_ROOT_ID && strcmp(name, CONTROL_DIR_NAME) == 0);
 }
 
 int nodes_attributes(fuse_ino_t ino, struct stat *st)

@@ -21,7 +21,7 @@
 #include "arbitrate.h"
 #include "caller.h"
 
-struct operation { /* the first member of each kind */
+struct operation {    /* the first member of each kind */
 	size_t bytes; /* of the whole */
 	struct daemon *daemon;
 	fuse_req_t req;
@@ -29,7 +29,7 @@ struct operation { /* the first member of each kind */
 	struct caller caller;
 	int (*run)(struct operation *op);
 	void (*reply)(struct operation *op, int result);
-	/* May be NULL. Before waiting: takes what lies in the request's buffer; and lets go of it. */
+	/* May be NULL. Before waiting: takes what lies in the request's buffer; lets go of it. */
 	int (*keep)(struct operation *op);
 	void (*drop)(struct operation *op);
 };

@@ -21,8 +21,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	/*
-	 * Asynchronous direct writes leave in the kernel's cache what was read while they were under
-	 * way: buffered readers would go on seeing old bytes.
+	 * Asynchronous direct writes leave in the kernel's cache what was read while they were
+	 * under way: buffered readers would go on seeing old bytes.
 	 */
 	want(conn, FUSE_CAP_ASYNC_DIO, false);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);

@@ -30,15 +30,15 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	const char *new_name, unsigned flags);
 
 /* ops_dir.c */
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t cookie,
-	struct fuse_file_info *fi);
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t cookie,
-	struct fuse_file_info *fi);
+void op_readdir(
+	fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t cookie, struct fuse_file_info *fi);
+void op_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t cookie, struct fuse_file_info *fi);
 
 /* ops_attrs.c */
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
-	struct fuse_file_info *fi);
+void op_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 
 /* ops_xattrs.c */
@@ -58,8 +58,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_bytes,
 	size_t out_bytes);
-void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
-	struct fuse_pollhandle *ph);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 
 /* ops_data.c */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi);

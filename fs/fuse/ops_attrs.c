@@ -230,7 +230,8 @@ void op_setattr(
 	if (s.resize) {
 		core_truncate_frees(d->core, s.base.inode, s.size, &change.start, &change.end);
 	} else if ((s.set.valid & CORE_SET_UID) && d->owner_moves_data) {
-		change = (struct change){.kind = CHANGE_MOVE, .operation = "chown", .end = UINT64_MAX};
+		change = (struct change){
+			.kind = CHANGE_MOVE, .operation = "chown", .end = UINT64_MAX};
 	}
 	operation_start(&s.base, &change);
 	core_put(d->core, s.base.inode, 1);

@@ -38,8 +38,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct 
 		return;
 	}
 	struct inode *ip = open_file_of(fi)->inode;
-	int result = core_read_begin(
-		d->core, ip, (uint64_t)offset, bytes, pieces, PIECES, &count);
+	int result = core_read_begin(d->core, ip, (uint64_t)offset, bytes, pieces, PIECES, &count);
 	if (result != 0) {
 		reply_error(req, result);
 		return;
@@ -96,8 +95,8 @@ static int write_some(struct writing *w)
 		return result;
 	/* The kernel put an appended write's pages where it thought the end was. */
 	if (elsewhere)
-		(void)invalidate_pages(w->base.daemon, core_ino(w->base.inode), 0, UINT64_MAX,
-			NULL, NULL);
+		(void)invalidate_pages(
+			w->base.daemon, core_ino(w->base.inode), 0, UINT64_MAX, NULL, NULL);
 	w->written += filled;
 	return 0;
 }

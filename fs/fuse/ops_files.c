@@ -67,8 +67,8 @@ static void reply_create(fuse_req_t req, struct inode *ip, struct fuse_file_info
 	}
 }
 
-void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-	struct fuse_file_info *fi)
+void op_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct core *c = daemon_of(req)->core;
 	bool tmpfile = channel_note()->tmpfile;

@@ -71,9 +71,8 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 static struct inode *directory(fuse_req_t req, fuse_ino_t parent, const char *name, int own_name)
 {
 	struct inode *dir;
-	int result = nodes_own_name(parent, name)
-		? own_name
-		: core_get(daemon_of(req)->core, parent, &dir);
+	int result = nodes_own_name(parent, name) ? own_name
+						  : core_get(daemon_of(req)->core, parent, &dir);
 
 	if (result != 0) {
 		reply_error(req, result);
@@ -82,8 +81,7 @@ static struct inode *directory(fuse_req_t req, fuse_ino_t parent, const char *na
 	return dir;
 }
 
-static void make_node(
-	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+static void make_node(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct core *c = daemon_of(req)->core;
 	struct inode *ip, *dir = directory(req, parent, name, -EPERM);

@@ -28,8 +28,8 @@ static int fallocate_run(struct operation *op)
 {
 	const struct allocating *a = (const struct allocating *)op;
 
-	return core_fallocate(op->daemon->core, op->inode, a->mode, a->offset, a->length,
-		&op->caller.cred);
+	return core_fallocate(
+		op->daemon->core, op->inode, a->mode, a->offset, a->length, &op->caller.cred);
 }
 
 static void fallocate_reply(struct operation *op, int result)
@@ -161,8 +161,8 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 		reply_error(req, -ENXIO);
 		return;
 	}
-	int64_t found = core_seek(
-		daemon_of(req)->core, open_file_of(fi)->inode, (uint64_t)offset, whence);
+	int64_t found =
+		core_seek(daemon_of(req)->core, open_file_of(fi)->inode, (uint64_t)offset, whence);
 	if (found < 0)
 		reply_error(req, (int)found);
 	else

@@ -18,7 +18,7 @@
 static bool is_acl(const char *name)
 {
 	return strcmp(name, "system.posix_acl_access") == 0 ||
-		strcmp(name, "system.posix_acl_default") == 0;
+	       strcmp(name, "system.posix_acl_default") == 0;
 }
 
 static bool starts(const char *name, const char *prefix)
@@ -35,7 +35,7 @@ static struct inode *attribute_inode(fuse_req_t req, fuse_ino_t ino, const char 
 	if (control_owns(ino))
 		result = none;
 	else if (name != NULL && !starts(name, "user.") && !starts(name, "trusted.") &&
-		!starts(name, "security.") && !is_acl(name))
+		 !starts(name, "security.") && !is_acl(name))
 		result = -EOPNOTSUPP;
 	else
 		result = core_get(daemon_of(req)->core, ino, &ip);

@@ -332,8 +332,8 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	const char **lists = calloc((size_t)argc, sizeof(*lists));
 	int list_count, result;
 
-	*o = (struct options){.durability = DURABILITY_RELAXED,
-		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS};
+	*o = (struct options){
+		.durability = DURABILITY_RELAXED, .lock_wait_ms = OPTIONS_LOCK_WAIT_MS};
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */
 	o->threads_max = (unsigned)(processors < 1 ? 1 : processors) * 2 + 14;
 	if (o->threads_max > OPTIONS_THREADS_MAX)

@@ -205,8 +205,9 @@ static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
 	invalidate_stop(d);
 	arbitrate_stop(d);
 	/*
-	 * libfuse unmounts whatever is at the mount point, unless the connection has ended. Where we
-	 * detached a mount that is still in use, or found another one above it, that is not ours.
+	 * libfuse unmounts whatever is at the mount point, unless the connection has ended. Where
+	 * we detached a mount that is still in use, or found another one above it, that is not
+	 * ours.
 	 */
 	if (result != 0 || channel_state(d) == CHANNEL_ENDED)
 		fuse_session_unmount(d->session);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * test_options.c - the daemon's command line: what is understood, refused, passed on and passed over.
+ * test_options.c - the daemon's command line: what is understood, refused, passed on and passed
+ * over.
  */
 #include <stdarg.h>
 #include <stddef.h>
