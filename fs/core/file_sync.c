@@ -4,7 +4,8 @@
  *
  * On pmem every write was flushed when it was made; on volatile media there is nothing to do. On
  * page cache the file's own extents are synced whatever the journal knows, because a lease holder
- * stores into them without telling anybody.
+ * stores into them without telling anybody; for the same reason, what was ever prepared for one is
+ * flushed on pmem.
  */
 #include <errno.h>
 
@@ -33,6 +34,17 @@ static int collect_piece(void *context, const struct piece *piece)
 	}
 	s->pieces[s->count++] = *piece;
 	return 0;
+}
+
+static int flush_piece(void *context, const struct piece *piece)
+{
+	int error;
+
+	if (!piece->region || piece->unwritten || region_media(piece->region) != REGION_PMEM)
+		return 0;
+	error = region_flush(piece->region, piece->region_offset, piece->length);
+	region_fence(piece->region);
+	return error;
 }
 
 /* Without the file's lock: blocks that leave the file meanwhile are synced for nothing. */
@@ -64,6 +76,9 @@ int core_fsync(struct core *c, struct inode *ip, bool data_only)
 	error = inode_view(c, NULL, ip, &record);
 	if (!error && S_ISREG(record->mode))
 		error = file_walk(c, ip, record, 0, FILE_BYTES_MAX, collect_piece, &s);
+	if (error >= 0 && ip->stores_start != ip->stores_end)
+		error = file_walk(
+			c, ip, record, ip->stores_start, ip->stores_end, flush_piece, NULL);
 	inode_unlock(ip);
 	if (error >= 0)
 		error = sync_collected(c, &s);

@@ -51,6 +51,8 @@ struct inode {
 	/* Guarded by lock. */
 	uint32_t goal_region;
 	uint64_t goal; /* where the next block of the file would best stand; SPACE_ANYWHERE */
+	uint64_t stores_start; /* bytes that lease holders may have stored to directly: fsync persists */
+	uint64_t stores_end;   /* them; none while both are 0 */
 	/* A hint that nlink may be 0, for the last put: set under lock for writing, never cleared. */
 	bool orphan;
 	bool linkable; /* O_TMPFILE: nlink 0, and yet core_link() may name it */

@@ -161,6 +161,20 @@ static int look_at_piece(void *context, const struct piece *piece)
 	return l->hole && l->unwritten;
 }
 
+/* From now on fsync has to take the range for changed, whoever says nothing. */
+static void expect_stores(struct inode *ip, uint64_t start, uint64_t end)
+{
+	if (ip->stores_start == ip->stores_end) {
+		ip->stores_start = start;
+		ip->stores_end = end;
+		return;
+	}
+	if (start < ip->stores_start)
+		ip->stores_start = start;
+	if (end > ip->stores_end)
+		ip->stores_end = end;
+}
+
 static int prepare_once(struct core *c, struct inode *ip, uint64_t offset, uint64_t end)
 {
 	uint64_t first = offset >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT;
@@ -175,6 +189,8 @@ static int prepare_once(struct core *c, struct inode *ip, uint64_t offset, uint6
 		error = l.hole ? file_fill(c, ip, first, last, EXTENT_HUGE, NULL, NULL) : 0;
 	if (!error && (l.hole || l.unwritten))
 		error = write_range(c, ip, first, last);
+	if (!error)
+		expect_stores(ip, offset, end);
 	inode_unlock(ip);
 	return error;
 }

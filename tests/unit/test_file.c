@@ -435,6 +435,48 @@ static void zero_range_leaves_a_written_layout_as_it_is(void **state)
 	scratch_pool_remove(&p);
 }
 
+static struct {
+	const struct region *region;
+	uint64_t start;
+	uint64_t end;
+	bool flushed;
+} watched;
+
+static void saw_flush(void *context, const struct region *r, uint64_t offset, uint64_t count)
+{
+	if (r == watched.region && offset <= watched.start && watched.end <= offset + count)
+		watched.flushed = true;
+}
+
+static void fsync_flushes_what_a_lease_holder_may_have_stored(void **state)
+{
+	static const struct region_recorder recorder = {.flush = saw_flush};
+	struct scratch_pool p;
+	struct core_extent e;
+	struct inode *ip;
+	unsigned count;
+	uint64_t next;
+
+	scratch_pool_make(&p, 4 * MIB, 0);
+	watched.region = tables_region(p.c, 0)->region;
+	if (region_media(watched.region) == REGION_VOLATILE) {
+		scratch_pool_remove(&p);
+		skip(); /* nothing has to be flushed there */
+	}
+	ip = scratch_inode(p.c, S_IFREG | 0644, 1);
+	assert_int_equal(core_prepare_layout(p.c, ip, 8192, 4096), 0);
+	assert_int_equal(core_layout(p.c, ip, 8192, 4096, &e, 1, &count, &next), 0);
+	watched.start = e.region_offset;
+	watched.end = e.region_offset + e.length;
+	watched.flushed = false;
+	region_set_recorder(&recorder);
+	assert_int_equal(core_fsync(p.c, ip, true), 0);
+	region_set_recorder(NULL);
+	assert_true(watched.flushed);
+	core_put(p.c, ip, 1);
+	scratch_pool_remove(&p);
+}
+
 /* The first argument is another seed. */
 int main(int argc, char **argv)
 {
@@ -445,6 +487,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(directories_have_no_bytes),
 		cmocka_unit_test(a_write_without_fsetid_ends_setuid),
 		cmocka_unit_test(appends_end_in_one_extent),
+		cmocka_unit_test(fsync_flushes_what_a_lease_holder_may_have_stored),
 		cmocka_unit_test(zero_range_leaves_a_written_layout_as_it_is),
 	};
 
