@@ -147,7 +147,7 @@ case_remount_at_once() {
 	pool_mount pool
 	for i in 1 2 3 4 5; do
 		echo "$i" >"$MNT/file$i"
-		if [ "$(id -u)" -eq 0 ]; then umount "$MNT"; else fusermount3 -u "$MNT"; fi
+		unmount "$MNT"
 		pool_mount pool
 		[ "$(cat "$MNT/file$i")" = "$i" ] || fail "file$i"
 	done

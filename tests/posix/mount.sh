@@ -39,6 +39,7 @@ wait_until() {
 }
 
 is_mounted() { awk -v m="$1" '$5 == m { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+unmount() { if [ "$(id -u)" -eq 0 ]; then umount "$1"; else fusermount3 -u "$1"; fi; }
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # ---- pools -----------------------------------------------------------------------------------
@@ -90,7 +91,11 @@ pool_unmount() {
 	local name=$1 mount pid status=0
 	mount=$(mount_path "$name")
 	pid=$(cat "$CASE_DIR/$name.pid")
-	if [ "$(id -u)" -eq 0 ]; then umount "$mount"; else fusermount3 -u "$mount"; fi
+	# The kernel closes the files of an io_uring a while after its process has ended.
+	wait_until 10 unmount "$mount" || {
+		unmount "$mount"
+		fail "$mount stays busy"
+	}
 	wait_until 30 is_gone "$pid" || fail "the daemon of $name lives after its unmount"
 	wait "$pid" || status=$?
 	rm -f "$CASE_DIR/$name.mounted"
