@@ -10,10 +10,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control_calls.h"
 #include "inheritance.h"
+#include "invalidate.h"
+#include "log.h"
 
 #define CALL_BYTES_MAX 4000u
 
@@ -111,14 +114,49 @@ void control_write(struct daemon *d, fuse_req_t req, const void *bytes, size_t c
 	fuse_reply_err(req, EINVAL);
 }
 
-/* Copies in, runs, copies out. A structure that only goes in still has its place for the answer. */
+/* An answer that waits until the kernel has forgotten what the call made stale. */
+struct answer {
+	fuse_req_t req;
+	size_t bytes;
+	unsigned char data[];
+};
+
+static void send_answer(void *context)
+{
+	struct answer *answer = context;
+
+	fuse_reply_ioctl(answer->req, 0, answer->data, answer->bytes);
+	free(answer);
+}
+
+/*
+ * Copies out. The kernel's forgetting may wait for pages that are locked by requests which other
+ * workers have yet to serve, so no worker waits for it: the invalidating thread replies.
+ */
 static void reply_call(const struct call *call, unsigned cmd, unsigned char *data, int result)
 {
-	if (result)
+	size_t bytes = _IOC_DIR(cmd) & _IOC_READ ? _IOC_SIZE(cmd) : 0;
+	const struct forgetting *f = call->forget;
+	struct answer *answer;
+
+	if (result) {
 		fuse_reply_err(call->req, -result);
-	else
-		fuse_reply_ioctl(
-			call->req, 0, data, _IOC_DIR(cmd) & _IOC_READ ? _IOC_SIZE(cmd) : 0);
+		return;
+	}
+	answer = f->ino ? malloc(sizeof(*answer) + bytes) : NULL;
+	if (answer) {
+		answer->req = call->req;
+		answer->bytes = bytes;
+		memcpy(answer->data, data, bytes);
+		if (!invalidate_pages(
+			    call->daemon, f->ino, f->start, f->end, send_answer, answer))
+			return;
+		free(answer);
+	}
+	if (f->ino)
+		log_warning("no memory to let the kernel forget pages of inode %llu",
+			(unsigned long long)f->ino);
+	fuse_reply_ioctl(call->req, 0, data, bytes);
 }
 
 static bool copy_in(unsigned cmd, const void *in, size_t in_bytes, size_t out_bytes,
@@ -136,7 +174,9 @@ static bool copy_in(unsigned cmd, const void *in, size_t in_bytes, size_t out_by
 void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_file_info *fi,
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
 {
-	struct call call = {.daemon = d, .req = req, .holder = holder_of(fi)};
+	struct forgetting forget = {0};
+	struct call call = {
+		.daemon = d, .req = req, .holder = holder_of(fi), .forget = &forget};
 	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
 	size_t i = 0;
 	int result;
@@ -164,7 +204,8 @@ void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_f
 void control_file_ioctl(struct daemon *d, fuse_req_t req, struct inode *ip, int open_flags,
 	unsigned cmd, unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
 {
-	struct call call = {.daemon = d, .req = req};
+	struct forgetting forget = {0};
+	struct call call = {.daemon = d, .req = req, .forget = &forget};
 	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
 	int result;
 

@@ -9,10 +9,17 @@
 
 #include "holder.h"
 
+/* Pages of a file that the kernel has to forget before the caller hears that the call is done. */
+struct forgetting {
+	uint64_t ino; /* 0: nothing */
+	uint64_t start, end;
+};
+
 struct call {
 	struct daemon *daemon;
 	fuse_req_t req;
 	struct holder *holder; /* NULL: on an ordinary file */
+	struct forgetting *forget; /* what the call leaves to be forgotten, if it succeeds */
 };
 
 int call_hello(const struct call *call, void *data);

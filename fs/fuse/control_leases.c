@@ -348,7 +348,7 @@ static int grant(struct granting *w)
 	lm_grant_done(session, w->lease.lease, !error, arbiter_now());
 	arbiter_unlock(a);
 	if (!error && w->write)
-		invalidate_pages(d, core_ino(w->inode), w->start, w->end, NULL, NULL);
+		*w->call->forget = (struct forgetting){core_ino(w->inode), w->start, w->end};
 	return error;
 }
 
@@ -393,7 +393,7 @@ static void forget_pages(const struct call *call, const struct lm_lease_info *in
 	uint64_t end)
 {
 	if (info->mode == LM_WRITE)
-		invalidate_pages(call->daemon, info->ino, start, end, NULL, NULL);
+		*call->forget = (struct forgetting){info->ino, start, end};
 }
 
 /* [offset, offset + length), or all of it; -EINVAL where it wraps. */
