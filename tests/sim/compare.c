@@ -77,9 +77,10 @@ static bool explain_by_want(struct model *m, const struct lm_lease_info *info)
 	return false;
 }
 
-static bool explain_some(struct model *m)
+/* The ghost with the smallest id above `after` that the model does not have. */
+static bool next_unknown(struct model *m, uint64_t after, struct lm_lease_info *out)
 {
-	bool seen[LEASES] = {false}, some = false;
+	bool seen[LEASES] = {false}, found = false;
 	struct lm_lease_info info;
 	uint64_t session = 0;
 	uint32_t slot = 0;
@@ -87,15 +88,30 @@ static bool explain_some(struct model *m)
 	while (lm_next_lease(m->lm, &session, &slot, &info)) {
 		struct m_lease *l = info.flags & LM_LEASE_REVOKED ? match(m, &info, seen) : NULL;
 
-		if (l)
+		if (l) {
 			seen[l - m->leases] = true;
-		else if (explain_by_want(m, &info))
-			some = true;
+		} else if ((info.flags & LM_LEASE_REVOKED) && info.lease > after &&
+			(!found || info.lease < out->lease)) {
+			*out = info;
+			found = true;
+		}
 	}
-	return some;
+	return found;
 }
 
-/* In whichever order they were cut. What they leave of their leases is compared afterwards. */
+/* The order of ids is that in which they were cut off. */
+static bool explain_some(struct model *m)
+{
+	struct lm_lease_info info = {0};
+	uint64_t after = 0;
+
+	for (; next_unknown(m, after, &info); after = info.lease)
+		if (explain_by_want(m, &info))
+			return true;
+	return false;
+}
+
+/* What they leave of their leases is compared afterwards. */
 void explain_ghosts(struct model *m)
 {
 	while (explain_some(m))
