@@ -127,12 +127,21 @@ static bool may_see(const struct call *call, uint32_t uid)
 	return caller == 0 || caller == geteuid() || caller == uid;
 }
 
+static bool next_lease(struct arbiter *a, uint64_t inode, uint64_t *session, uint32_t *slot,
+	struct lm_cursor *at, struct lm_lease_info *out)
+{
+	return inode ? lm_next_lease_of(a->lm, inode, at, out) :
+		       lm_next_lease(a->lm, session, slot, out);
+}
+
 int call_leases(const struct call *call, void *data)
 {
 	struct arbiter *a = call->daemon->arbiter;
 	struct leasefs_leases *page = data;
 	uint64_t session = page->cursor[0], now_ns;
 	uint32_t slot = (uint32_t)page->cursor[1], count = 0;
+	struct lm_cursor at = {
+		.part = page->tree, .start = session, .id = page->cursor[1]};
 	struct lm_lease_info l;
 
 	_Static_assert(LEASEFS_LEASE_EXCLUSIVE == LM_LEASE_EXCLUSIVE &&
@@ -140,15 +149,15 @@ int call_leases(const struct call *call, void *data)
 		LEASEFS_LEASE_REVOKED == LM_LEASE_REVOKED &&
 		LEASEFS_LEASE_PINNED == LM_LEASE_PINNED &&
 		LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED, "one set of numbers");
-	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad ||
-		page->cursor[1] > UINT32_MAX)
+	if (!all_zero(page->reserved, sizeof(page->reserved)) ||
+		(!page->inode && (page->cursor[1] > UINT32_MAX || page->tree)))
 		return -EINVAL;
 	arbiter_lock(a);
 	now_ns = arbiter_now();
-	while (count < LEASEFS_LEASES && lm_next_lease(a->lm, &session, &slot, &l)) {
+	while (count < LEASEFS_LEASES && next_lease(a, page->inode, &session, &slot, &at, &l)) {
 		struct leasefs_lease_info *out = &page->leases[count];
 
-		if (!may_see(call, l.uid) || (page->inode && page->inode != l.ino))
+		if (!may_see(call, l.uid))
 			continue;
 		*out = (struct leasefs_lease_info){.lease = l.lease, .session = l.session,
 			.inode = l.ino, .offset = l.start, .length = l.end - l.start,
@@ -162,8 +171,9 @@ int call_leases(const struct call *call, void *data)
 		count++;
 	}
 	arbiter_unlock(a);
-	page->cursor[0] = session;
-	page->cursor[1] = slot;
+	page->cursor[0] = page->inode ? at.start : session;
+	page->cursor[1] = page->inode ? at.id : slot;
+	page->tree = page->inode ? at.part : 0;
 	page->count = count;
 	return 0;
 }

@@ -307,7 +307,7 @@ struct leasefs_leases {
 	uint64_t inode;     /* of this file alone; 0: all */
 	uint64_t reserved[2];
 	uint32_t count; /* out; 0: that was all */
-	uint32_t pad;
+	uint32_t tree;  /* 0 at first; out: belongs to the cursor */
 	struct leasefs_lease_info leases[LEASEFS_LEASES]; /* out */
 };
 

@@ -256,7 +256,7 @@ static void on_verdict(void *context, void *operation, struct lm_change *change,
 	struct model *m = of(context);
 
 	/* Its revocations, which its caller does not know of yet, have let this one go. */
-	if (m->beginning && m->beginning->state == M_PARKED)
+	if (verdict == 0 && m->beginning && m->beginning->state == M_PARKED)
 		m_verdict(m, m->beginning, 0);
 	m_verdict(m, operation, verdict);
 }

@@ -191,6 +191,19 @@ static void policy(struct world *w, const char *text)
 	assert_int_equal(lm_policy_parse(text, &w->policy), 0);
 }
 
+static int count_leases_of(struct world *w, uint64_t ino)
+{
+	struct lm_cursor at = {0};
+	struct lm_lease_info info;
+	int n = 0;
+
+	while (lm_next_lease_of(w->lm, ino, &at, &info)) {
+		assert_int_equal(info.ino, ino);
+		n++;
+	}
+	return n;
+}
+
 /* ---- leases ---------------------------------------------------------------------------------- */
 
 static void change_without_leases_goes_on_at_once(void **state)
@@ -276,6 +289,8 @@ static void returning_the_middle_leaves_two(void **state)
 	assert_int_equal(give_back(w, &w->a, rest.lease, 2 * M + 4 * K, 3 * M), 0);
 	assert_int_equal(give_back(w, &w->a, rest.lease, 2 * M + 4 * K, 3 * M), -EINVAL);
 	assert_int_equal(lm_unpin(w->a.session, pin, w->now), 0);
+	assert_int_equal(count_leases_of(w, 7), 2);
+	assert_int_equal(count_leases_of(w, 8), 0);
 	assert_int_equal(give_back(w, &w->a, rest.lease, 0, 0), 0);
 	assert_int_equal(give_back(w, &w->a, rest.lease, 0, 0), -ENOENT);
 }
