@@ -11,6 +11,15 @@ static bool overlap(int a, int b, int c, int d)
 
 /* ---- the same leases ------------------------------------------------------------------------- */
 
+static uint32_t count_pins(const struct model *m, const struct m_lease *l)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < PINS; i++)
+		n += m->pins[i].used && &m->leases[m->pins[i].lease] == l;
+	return n;
+}
+
 static struct m_lease *match(struct model *m, const struct lm_lease_info *info, const bool *seen)
 {
 	struct m_lease *found = NULL;
@@ -30,6 +39,7 @@ static struct m_lease *match(struct model *m, const struct lm_lease_info *info, 
 			return l;
 		/* A part whose id the model does not know: there may be another just like it. */
 		if (l->write == (info->mode == LM_WRITE) &&
+			count_pins(m, l) == info->range_pins &&
 			(!l->live || l->exclusive == !!(info->flags & LM_LEASE_EXCLUSIVE)))
 			found = l;
 	}
