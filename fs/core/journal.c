@@ -74,7 +74,7 @@ int journal_open(const struct journal_config *config, struct journal **out,
 	error = -pthread_mutex_init(&j->lock, NULL);
 	if (error)
 		goto free_journal;
-	error = -pthread_cond_init(&j->sync_done, NULL);
+	error = -pthread_cond_init(&j->changed, NULL);
 	if (error)
 		goto destroy_lock;
 	j->staging = malloc(JOURNAL_RECORD_MAX(config->area_bytes));
@@ -91,7 +91,7 @@ int journal_open(const struct journal_config *config, struct journal **out,
 free_staging:
 	free(j->staging);
 destroy_cond:
-	pthread_cond_destroy(&j->sync_done);
+	pthread_cond_destroy(&j->changed);
 destroy_lock:
 	pthread_mutex_destroy(&j->lock);
 free_journal:
@@ -103,8 +103,8 @@ void journal_abandon(struct journal *j)
 {
 	if (!j)
 		return;
-	assert(!j->syncing);
-	pthread_cond_destroy(&j->sync_done);
+	assert(!j->syncing && !j->retiring);
+	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
 	free(j->staging);
 	free(j);

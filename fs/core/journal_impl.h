@@ -30,8 +30,10 @@ struct journal {
 	uint8_t *staging;       /* JOURNAL_RECORD_MAX bytes: the record that is being committed */
 	uint64_t applied_bytes; /* into private copies, since they were dropped last */
 
-	/* journal_sync(): each call waits for a sync that began after it. */
-	pthread_cond_t sync_done;
+	/* What one thread does for all, with the lock dropped; `changed` tells that it is done.
+	 * journal_sync(): each call waits for a sync that began after it. */
+	pthread_cond_t changed;
+	bool retiring;
 	bool syncing;
 	uint64_t syncs_begun;
 	uint64_t syncs_ended;
@@ -45,7 +47,10 @@ struct journal {
 int journal_set_position(struct journal *j, size_t at, uint64_t value);
 /* Sees that `need` more bytes fit. May drop the lock and take it again: look at everything anew. */
 int journal_make_room_locked(struct journal *j, uint64_t need);
-/* Makes the homes of the records in [tail, end) durable, and moves tail to `end`. */
+/*
+ * Makes the homes of the records in [tail, end) durable, and moves tail to `end`. Nobody else may
+ * be `retiring`. May drop the lock and take it again. On an error the journal has failed.
+ */
 int journal_retire_locked(struct journal *j, uint64_t end);
 /* How far the homes may be made durable now. */
 uint64_t journal_retirable_locked(const struct journal *j);

@@ -243,8 +243,10 @@ static int settle(struct journal *j, uint64_t end, uint64_t commit, uint64_t syn
 		if (synced < end)
 			sync();
 		error = journal_walk(j, j->tail, end, journal_apply_durable, NULL, d);
+		pthread_mutex_lock(&j->lock);
 		if (!error)
 			error = journal_retire_locked(j, end);
+		pthread_mutex_unlock(&j->lock);
 	}
 	if (!error && !j->config.defer_durable)
 		error = journal_set_position(

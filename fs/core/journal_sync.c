@@ -14,6 +14,9 @@
  * In the last row the working view may be ahead of what is retired, so it is not copied: the
  * records themselves bring the durable view from the state at tail to the state at the new tail.
  *
+ * What waits for page cache is done without journal.lock, by one thread at a time (`syncing`,
+ * `retiring`), while others go on committing.
+ *
  * Invariant: tail is durable before the bytes that it let go of are written again.
  */
 #include "journal_impl.h"
@@ -50,18 +53,15 @@ static void flush_home(struct journal *j, const struct media_operation *op, cons
 		8ull * (to - from + 1));
 }
 
-int journal_retire_locked(struct journal *j, uint64_t end)
+static int retire(struct journal *j, uint64_t from, uint64_t end)
 {
 	struct region *meta = j->config.meta;
 	int error = 0;
 
-	assert(j->tail <= end && end <= j->commit);
-	if (j->tail == end)
-		return 0;
 	if (j->private_view)
-		error = journal_walk(j, j->tail, end, journal_apply_durable, NULL, NULL);
+		error = journal_walk(j, from, end, journal_apply_durable, NULL, NULL);
 	else if (region_media(meta) == REGION_PMEM)
-		error = journal_walk(j, j->tail, end, flush_home, NULL, NULL);
+		error = journal_walk(j, from, end, flush_home, NULL, NULL);
 	if (error)
 		return error;
 	if (region_media(meta) == REGION_PAGE_CACHE)
@@ -70,14 +70,36 @@ int journal_retire_locked(struct journal *j, uint64_t end)
 		region_fence(meta);
 	if (!error)
 		error = journal_set_position(j, offsetof(struct media_journal, tail), end);
+	return error;
+}
+
+int journal_retire_locked(struct journal *j, uint64_t end)
+{
+	bool slow = region_media(j->config.meta) == REGION_PAGE_CACHE;
+	uint64_t from = j->tail;
+	int error;
+
+	assert(!j->retiring && from <= end && end <= j->commit);
+	if (from == end)
+		return 0;
+	/* The records stay where they are while tail does; nobody else writes the durable view. */
+	j->retiring = true;
+	if (slow)
+		pthread_mutex_unlock(&j->lock);
+	error = retire(j, from, end);
+	if (slow)
+		pthread_mutex_lock(&j->lock);
+	j->retiring = false;
 	if (error)
-		return error;
-	j->tail = end;
-	if (j->private_view && end == j->commit && j->applied_bytes > FORGET_BYTES) {
-		region_forget_private(meta);
+		j->failed = true;
+	else
+		j->tail = end;
+	pthread_cond_broadcast(&j->changed);
+	if (!error && j->private_view && end == j->commit && j->applied_bytes > FORGET_BYTES) {
+		region_forget_private(j->config.meta);
 		j->applied_bytes = 0;
 	}
-	return 0;
+	return error;
 }
 
 uint64_t journal_retirable_locked(const struct journal *j)
@@ -124,7 +146,7 @@ static int sync_once_locked(struct journal *j)
 		j->synced = to;
 		atomic_store_explicit(&j->durable, to, memory_order_release);
 	}
-	pthread_cond_broadcast(&j->sync_done);
+	pthread_cond_broadcast(&j->changed);
 	return error;
 }
 
@@ -137,7 +159,7 @@ static int sync_locked(struct journal *j)
 		if (j->failed)
 			return -EROFS;
 		if (j->syncing) {
-			pthread_cond_wait(&j->sync_done, &j->lock);
+			pthread_cond_wait(&j->changed, &j->lock);
 			continue;
 		}
 		int error = sync_once_locked(j);
@@ -172,11 +194,12 @@ int journal_checkpoint(struct journal *j)
 	error = j->failed ? -EROFS : 0;
 	if (!error && j->config.defer_durable)
 		error = sync_locked(j);
-	if (!error) {
+	while (j->retiring)
+		pthread_cond_wait(&j->changed, &j->lock);
+	if (!error && j->failed)
+		error = -EROFS;
+	if (!error)
 		error = journal_retire_locked(j, journal_retirable_locked(j));
-		if (error)
-			j->failed = true;
-	}
 	pthread_mutex_unlock(&j->lock);
 	return error;
 }
@@ -186,32 +209,28 @@ int journal_checkpoint(struct journal *j)
 int journal_make_room_locked(struct journal *j, uint64_t need)
 {
 	uint64_t area = j->config.area_bytes;
-	int error;
 
 	for (unsigned tries = 0; tries < ROOM_TRIES; tries++) {
+		uint64_t used = j->commit - j->tail + need;
+		bool busy = j->syncing || j->retiring;
+		int error = 0;
+
 		if (j->failed)
 			return -EROFS;
-		if (j->commit - j->tail + need <= area / 2)
+		/* While another thread makes room, the second half is there to go on with. */
+		if (used <= area / 2 || (busy && used <= area))
 			return 0;
-		error = journal_retire_locked(j, journal_retirable_locked(j));
-		if (error) {
-			j->failed = true;
-			return error;
+		if (busy) {
+			pthread_cond_wait(&j->changed, &j->lock);
+		} else if (journal_retirable_locked(j) != j->tail) {
+			error = journal_retire_locked(j, journal_retirable_locked(j));
+		} else {
+			assert(j->config.defer_durable);
+			error = sync_once_locked(j);
 		}
-		uint64_t used = j->commit - j->tail + need;
-		/* While another thread syncs, the second half of the area is there to go on with.
-		 */
-		if (used <= area / 2 || (used <= area && j->syncing))
-			return 0;
-		assert(j->config.defer_durable);
-		if (j->syncing) {
-			pthread_cond_wait(&j->sync_done, &j->lock);
-			continue;
-		}
-		error = sync_once_locked(j);
 		if (error)
 			return error;
 	}
-	/* Others filled what each sync made free, again and again: what fits now will do. */
+	/* Others filled what was made free, again and again: what fits now will do. */
 	return j->commit - j->tail + need <= area ? 0 : -EIO;
 }
