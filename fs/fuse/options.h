@@ -11,7 +11,7 @@
 
 #include "core.h"
 
-#define OPTIONS_LOCK_WAIT_MS 10000u /* umount(8) returns before the last daemon is gone */
+#define OPTIONS_LOCK_WAIT_MS 10000 /* umount(8) returns before the last daemon is gone */
 #define OPTIONS_THREADS_MAX 1024u
 
 struct options {
