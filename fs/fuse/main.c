@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,7 +61,18 @@ static void leave_terminal(void *context)
 		close(null);
 }
 
-static int wait_for_child(int fd, pid_t child)
+/*
+ * The kernel knows nothing of the new root but that it is a directory, and takes it for root's
+ * until somebody asks: a chmod by its owner would fail. (Not the daemon: see mountpoint.h.)
+ */
+static void ask_for_root(const char *mountpoint)
+{
+	struct stat st;
+
+	(void)!stat(mountpoint, &st);
+}
+
+static int wait_for_child(int fd, pid_t child, const char *mountpoint)
 {
 	char byte;
 	ssize_t n;
@@ -69,6 +81,8 @@ static int wait_for_child(int fd, pid_t child)
 	do {
 		n = read(fd, &byte, 1);
 	} while (n < 0 && errno == EINTR);
+	if (n == 1 && byte == EXIT_SUCCESS)
+		ask_for_root(mountpoint);
 	if (n == 1)
 		return byte;
 	if (waitpid(child, &status, 0) == child && WIFSIGNALED(status))
@@ -80,7 +94,7 @@ static int wait_for_child(int fd, pid_t child)
 }
 
 /* In the child: 0, with p->fd set. In the parent: does not return. */
-static int go_background(struct parent *p)
+static int go_background(struct parent *p, const char *mountpoint)
 {
 	int ends[2];
 
@@ -91,7 +105,7 @@ static int go_background(struct parent *p)
 		return -errno;
 	if (child > 0) {
 		close(ends[1]);
-		_exit(wait_for_child(ends[0], child));
+		_exit(wait_for_child(ends[0], child, mountpoint));
 	}
 	close(ends[0]);
 	p->fd = ends[1];
@@ -123,7 +137,7 @@ int main(int argc, char **argv)
 	}
 	result = mountpoint_check(&options, &d);
 	if (result == 0 && !options.foreground) {
-		result = go_background(&parent);
+		result = go_background(&parent, options.mountpoint);
 		if (result != 0)
 			diag_set(&d, result, "cannot go to the background: %s", strerror(-result));
 	}
