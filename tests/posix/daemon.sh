@@ -101,8 +101,8 @@ case_newer_requests() {
 	[ "$(stat -c %W "$MNT/named")" -gt 1000000000 ] || fail "no time of birth"
 	[ "$(stat -c %F "$MNT/.leasefs/control")" = "regular empty file" ]
 	[ "$(ls -A "$MNT")" = named ] || fail "the virtual directory is listed"
-	refuses "not permitted|exists|busy" rmdir "$MNT/.leasefs"
-	refuses "not permitted|exists|busy" rm "$MNT/.leasefs/control"
-	refuses "not permitted|exists|busy" mkdir "$MNT/.leasefs"
+	refuses "not permitted|permission denied|exists|busy" rmdir "$MNT/.leasefs"
+	refuses "not permitted|permission denied|exists|busy" rm "$MNT/.leasefs/control"
+	refuses "not permitted|permission denied|exists|busy" mkdir "$MNT/.leasefs"
 	refuses "busy|is a directory" python3 -c "import os, sys; os.rename(*sys.argv[1:])" "$MNT/named" "$MNT/.leasefs"
 }
