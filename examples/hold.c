@@ -166,7 +166,8 @@ static void do_pin(void)
 	if (!held || slot_pinned || range_pin) {
 		printf("nothing to pin\n");
 	} else if (option.pin_range) {
-		struct leasefs_pin p = {.lease = grant.lease, .offset = grant.offset,
+		struct leasefs_pin p = {.lease = grant.lease,
+			.offset = grant.offset,
 			.length = grant.length,
 			.flags = option.unbreakable ? LEASEFS_PIN_UNBREAKABLE : 0};
 
@@ -228,8 +229,8 @@ static void do_return(void)
 
 static void fill(void)
 {
-	struct leasefs_commit m = {.lease = grant.lease, .offset = grant.offset,
-		.length = grant.extents[0].length};
+	struct leasefs_commit m = {
+		.lease = grant.lease, .offset = grant.offset, .length = grant.extents[0].length};
 
 	memset(mapping + mapping_skip, option.byte, grant.extents[0].length);
 	call(LEASEFS_IOC_COMMIT, &m, "COMMIT");
@@ -296,8 +297,8 @@ static bool on_command(void)
 
 static void serve(void)
 {
-	struct pollfd fds[] = {{.fd = control_fd, .events = POLLIN},
-		{.fd = STDIN_FILENO, .events = POLLIN}};
+	struct pollfd fds[] = {
+		{.fd = control_fd, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
 	struct timespec began, now;
 	struct leasefs_event e;
 
@@ -308,7 +309,7 @@ static void serve(void)
 		if (option.seconds > 0) {
 			clock_gettime(CLOCK_MONOTONIC, &now);
 			left = option.seconds - (double)(now.tv_sec - began.tv_sec) -
-				(double)(now.tv_nsec - began.tv_nsec) / 1e9;
+			       (double)(now.tv_nsec - began.tv_nsec) / 1e9;
 			if (left <= 0)
 				return;
 		}
@@ -345,14 +346,24 @@ static uint64_t parse_bytes(const char *text)
 
 static void parse(int argc, char **argv)
 {
-	enum { OFFSET = 1, LENGTH, READ, EXCLUSIVE, PIN, PIN_RANGE, UNBREAKABLE, FILL, ANSWER,
-		SECONDS };
+	enum {
+		OFFSET = 1,
+		LENGTH,
+		READ,
+		EXCLUSIVE,
+		PIN,
+		PIN_RANGE,
+		UNBREAKABLE,
+		FILL,
+		ANSWER,
+		SECONDS
+	};
 	static const struct option names[] = {{"offset", 1, NULL, OFFSET},
 		{"length", 1, NULL, LENGTH}, {"read", 0, NULL, READ},
 		{"exclusive", 0, NULL, EXCLUSIVE}, {"pin", 0, NULL, PIN},
 		{"pin-range", 0, NULL, PIN_RANGE}, {"unbreakable", 0, NULL, UNBREAKABLE},
-		{"fill", 1, NULL, FILL}, {"answer", 1, NULL, ANSWER},
-		{"seconds", 1, NULL, SECONDS}, {NULL, 0, NULL, 0}};
+		{"fill", 1, NULL, FILL}, {"answer", 1, NULL, ANSWER}, {"seconds", 1, NULL, SECONDS},
+		{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -371,9 +382,10 @@ static void parse(int argc, char **argv)
 			exit(2);
 	}
 	if (optind + 1 != argc || (option.fill && option.read_only)) {
-		fprintf(stderr, "usage: hold [--offset N] [--length N] [--read] [--exclusive] [--pin]"
-				" [--pin-range [--unbreakable]] [--fill BYTE]"
-				" [--answer auto|never] [--seconds N] FILE\n");
+		fprintf(stderr,
+			"usage: hold [--offset N] [--length N] [--read] [--exclusive] [--pin]"
+			" [--pin-range [--unbreakable]] [--fill BYTE]"
+			" [--answer auto|never] [--seconds N] FILE\n");
 		exit(2);
 	}
 	option.file = argv[optind];

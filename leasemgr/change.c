@@ -26,7 +26,7 @@ static bool is_own(const struct lm_change *c, const struct lease *l)
 static bool exclusive_only(const struct lm_change *c)
 {
 	return c->kind == LM_OVERWRITE || c->kind == LM_FILL ||
-		(c->kind == LM_WANT && !c->exclusive);
+	       (c->kind == LM_WANT && !c->exclusive);
 }
 
 /* The lease and the change cannot both be; `l` overlaps, and comes from the trees it looks at. */
@@ -42,7 +42,7 @@ static bool conflicts(const struct lm_change *c, const struct lease *l)
 bool change_in_way_of(const struct lm_change *c, const struct lease *l)
 {
 	return l->tree < TREE_GHOSTS && c->state == CHANGE_PARKED && !c->passive &&
-		conflicts(c, l) && !is_own(c, l);
+	       conflicts(c, l) && !is_own(c, l);
 }
 
 bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive)
@@ -61,8 +61,8 @@ struct lm_change *change_first(const struct inode_leases *in, uint64_t start, ui
 	return n ? container_of(n, struct lm_change, node) : NULL;
 }
 
-struct lm_change *change_next(const struct inode_leases *in, const struct lm_change *c,
-	uint64_t start, uint64_t end)
+struct lm_change *change_next(
+	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end)
 {
 	struct range_node *n = range_tree_next(&in->changes, &c->node, start, end);
 
@@ -154,13 +154,25 @@ static void report(struct lm_change *c, const struct lease *l, uint64_t now_ns)
 	const struct lm_session *s = l->session;
 	const struct pin *p = l->range_pins ? pin_first(l, c->node.start, c->node.end) : NULL;
 	struct lm_conflict conflict = {
-		.ino = c->ino, .start = c->node.start, .end = c->node.end, .operation = c->name,
-		.pid = c->pid, .uid = c->uid, .session = s->id, .holder_pid = s->pid,
-		.holder_uid = s->uid, .lease = l->node.id, .lease_start = l->node.start,
-		.lease_end = l->node.end, .pin_start = p ? p->node.start : l->node.start,
-		.pin_end = p ? p->node.end : l->node.end, .lease_age_ns = now_ns - l->granted_ns,
-		.waited_ns = now_ns - c->began_ns, .when_ns = now_ns,
-		.unbreakable = p && (p->flags & LM_PIN_UNBREAKABLE), .own = is_own(c, l),
+		.ino = c->ino,
+		.start = c->node.start,
+		.end = c->node.end,
+		.operation = c->name,
+		.pid = c->pid,
+		.uid = c->uid,
+		.session = s->id,
+		.holder_pid = s->pid,
+		.holder_uid = s->uid,
+		.lease = l->node.id,
+		.lease_start = l->node.start,
+		.lease_end = l->node.end,
+		.pin_start = p ? p->node.start : l->node.start,
+		.pin_end = p ? p->node.end : l->node.end,
+		.lease_age_ns = now_ns - l->granted_ns,
+		.waited_ns = now_ns - c->began_ns,
+		.when_ns = now_ns,
+		.unbreakable = p && (p->flags & LM_PIN_UNBREAKABLE),
+		.own = is_own(c, l),
 	};
 
 	c->lm->status.busy++;
@@ -229,9 +241,9 @@ static void approve(struct lm_change *c, bool orphan)
 /* ---- deciding -------------------------------------------------------------------------------- */
 
 struct view {
-	bool others;  /* leases of others are in the way */
-	bool in_use;  /* one is in the middle of a call */
-	const struct lease *pinned; /* others', where the pin counts; looked for when time is over */
+	bool others; /* leases of others are in the way */
+	bool in_use; /* one is in the middle of a call */
+	const struct lease *pinned; /* others', where it counts; sought when time is over */
 	const struct lease *own_pinned;
 };
 
@@ -240,8 +252,7 @@ static bool blocked_by_change(const struct lm_change *want)
 	struct lm_change *c = change_first(want->inode, want->node.start, want->node.end);
 
 	for (; c; c = change_next(want->inode, c, want->node.start, want->node.end))
-		if (c->kind != LM_WANT &&
-			change_blocks_grant(c, want->session, want->exclusive))
+		if (c->kind != LM_WANT && change_blocks_grant(c, want->session, want->exclusive))
 			return true;
 	return false;
 }
@@ -326,8 +337,7 @@ static void signal_holders(struct lm_change *c, int number)
 	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 
-		if (s->mark == mark || is_own(c, l) ||
-			!lease_pinned(l, c->node.start, c->node.end))
+		if (s->mark == mark || is_own(c, l) || !lease_pinned(l, c->node.start, c->node.end))
 			continue;
 		s->mark = mark;
 		lm->ops->signal_holder(lm->config.context, s->owner, number);
@@ -399,8 +409,8 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 	const struct lm_policy *p = &c->policy;
 
 	c->began_ns = now_ns;
-	c->time_over = p->rungs[0].kind != LM_RUNG_RECALL &&
-		p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
+	c->time_over =
+		p->rungs[0].kind != LM_RUNG_RECALL && p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
 	c->beginning = true;
 	c->result = LM_PARKED;
 	recall_all(c);
@@ -442,8 +452,10 @@ static const struct lease *hopeless(struct lm_change *c)
 
 bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r)
 {
-	struct lm_change c = {.node = {.start = r->start, .end = r->end}, .pid = r->pid,
-		.kind = (uint8_t)r->kind, .inode = leased_inode_find(lm, r->ino)};
+	struct lm_change c = {.node = {.start = r->start, .end = r->end},
+		.pid = r->pid,
+		.kind = (uint8_t)r->kind,
+		.inode = leased_inode_find(lm, r->ino)};
 	struct lease_cursor at;
 
 	return !c.inode || !first_conflict(&c, &at);
@@ -461,9 +473,17 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 	if (!c)
 		return -ENOMEM;
 	*c = (struct lm_change){.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
-		.timer.kind = TIMER_CHANGE, .lm = lm, .ino = r->ino, .operation = operation,
-		.name = r->operation, .pid = r->pid, .uid = r->uid, .kind = (uint8_t)r->kind,
-		.state = CHANGE_PARKED, .policy = *r->policy, .began_ns = now_ns};
+		.timer.kind = TIMER_CHANGE,
+		.lm = lm,
+		.ino = r->ino,
+		.operation = operation,
+		.name = r->operation,
+		.pid = r->pid,
+		.uid = r->uid,
+		.kind = (uint8_t)r->kind,
+		.state = CHANGE_PARKED,
+		.policy = *r->policy,
+		.began_ns = now_ns};
 	result = timer_reserve(lm);
 	if (!result) {
 		result = leased_inode_get(lm, r->ino, &c->inode);
@@ -504,9 +524,10 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns)
 
 	assert(c->state == CHANGE_ACTIVE);
 	leave(c);
-	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs. */
+	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs.
+	 */
 	while (c->freed && (n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start,
-		c->node.end, after_start, after_id))) {
+				    c->node.end, after_start, after_id))) {
 		after_start = n->start;
 		after_id = n->id;
 		if (n->start >= c->node.start && n->end <= c->node.end) {

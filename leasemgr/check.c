@@ -44,8 +44,8 @@ struct totals {
 	uint64_t leases, ghosts, pins, links, parked, active, wants, inodes;
 };
 
-static void check_lease(const struct lm_session *s, uint32_t slot, const struct lease *l,
-	struct totals *t)
+static void check_lease(
+	const struct lm_session *s, uint32_t slot, const struct lease *l, struct totals *t)
 {
 	const struct hold_link *link;
 
@@ -66,7 +66,7 @@ static void check_lease(const struct lm_session *s, uint32_t slot, const struct 
 		assert(!(l->source.pending & ~PENDING_REVOKED));
 	}
 	SLIST_FOREACH(link, &l->holds, next)
-		assert(link->hold->count > 0); /* L7 */
+	assert(link->hold->count > 0); /* L7 */
 }
 
 static void check_session(const struct lm *lm, const struct lm_session *s, struct totals *t)
@@ -94,13 +94,15 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		assert(p->node.start >= p->lease->node.start && p->node.end <= p->lease->node.end);
 		assert(p->lease->range_pins > 0 && in_tree(&p->lease->inode->pins, &p->node));
 	}
-	LIST_FOREACH(c, &s->wants, wants) {
+	LIST_FOREACH(c, &s->wants, wants)
+	{
 		wants++;
 		assert(c->session == s && c->kind == LM_WANT && c->state != CHANGE_ACTIVE);
 		assert((c->state == CHANGE_READY) == !!c->source.pending);
 		pending += c->source.pending != 0;
 	}
-	TAILQ_FOREACH(source, &s->ready, ready) {
+	TAILQ_FOREACH(source, &s->ready, ready)
+	{
 		ready++;
 		assert(source->pending);
 	}
@@ -129,7 +131,7 @@ static void check_change(const struct lm *lm, const struct lm_change *c, struct 
 		asked.state = CHANGE_PARKED;
 		delayed = delayed || change_in_way_of(&asked, l) || l->in_use;
 		if (c->state == CHANGE_ACTIVE && (c->kind == LM_FREE || c->kind == LM_MOVE))
-			assert /* L3 */(!change_in_way_of(&asked, l));
+			assert /* L3 */ (!change_in_way_of(&asked, l));
 	}
 	assert(in->ino == c->ino && !c->beginning);
 	assert(!c->timer.at || lm->timers.items[c->timer.at - 1] == &c->timer);
@@ -153,7 +155,8 @@ void lm_check(const struct lm *lm)
 	uint64_t sessions = 0;
 
 	assert(TAILQ_EMPTY(&lm->dirty));
-	LIST_FOREACH(s, &lm->sessions, all) {
+	LIST_FOREACH(s, &lm->sessions, all)
+	{
 		assert(!LIST_NEXT(s, all) || LIST_NEXT(s, all)->id < s->id);
 		check_session(lm, s, &t);
 		sessions++;
@@ -161,7 +164,8 @@ void lm_check(const struct lm *lm)
 	for (uint64_t i = 0; i < lm->bucket_count; i++) {
 		const struct inode_leases *in;
 
-		LIST_FOREACH(in, &lm->buckets[i], bucket) {
+		LIST_FOREACH(in, &lm->buckets[i], bucket)
+		{
 			struct lm_change *c = change_first(in, 0, UINT64_MAX);
 			uint64_t trees = 0;
 

@@ -18,7 +18,7 @@ static struct lease *lease_of(struct source *source)
 static bool is_queued(const struct source *source)
 {
 	return source->pending && !(source->kind == SOURCE_LEASE &&
-		container_of(source, struct lease, source)->making);
+					  container_of(source, struct lease, source)->making);
 }
 
 bool lm_event_waiting(const struct lm_session *s)
@@ -159,8 +159,8 @@ bool lm_event_next(struct lm_session *s, struct lm_event *out)
 	return true;
 }
 
-void lm_layout_changed(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end,
-	const struct lm_session *by)
+void lm_layout_changed(
+	struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, const struct lm_session *by)
 {
 	struct inode_leases *in = leased_inode_find(lm, ino);
 	struct lease_cursor at;
@@ -178,7 +178,8 @@ void lm_drain(struct lm *lm)
 	struct lm_session *s;
 
 	lm->status.draining = true;
-	LIST_FOREACH(s, &lm->sessions, all) {
+	LIST_FOREACH(s, &lm->sessions, all)
+	{
 		bool waited = lm_event_waiting(s);
 
 		if (s->closed)

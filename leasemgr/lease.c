@@ -35,8 +35,11 @@ struct lease *lease_next(struct lease_cursor *at)
 struct lease *lease_first(struct lease_cursor *at, struct inode_leases *in, uint64_t start,
 	uint64_t end, bool exclusive_only)
 {
-	*at = (struct lease_cursor){.inode = in, .start = start, .end = end,
-		.tree = exclusive_only ? TREE_EXCLUSIVE : TREE_SHARED, .last_tree = TREE_EXCLUSIVE};
+	*at = (struct lease_cursor){.inode = in,
+		.start = start,
+		.end = end,
+		.tree = exclusive_only ? TREE_EXCLUSIVE : TREE_SHARED,
+		.last_tree = TREE_EXCLUSIVE};
 	return lease_next(at);
 }
 
@@ -223,8 +226,8 @@ static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t a
 	struct lease *rest = memory;
 	struct pin *p;
 
-	lease_init(rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode,
-		l->granted_ns);
+	lease_init(
+		rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode, l->granted_ns);
 	tell_split(l, rest);
 	while (l->range_pins && (p = pin_first(l, at, l->node.end))) {
 		p->lease = rest;
@@ -302,8 +305,8 @@ void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, boo
 /* ---- calls of the owner ---------------------------------------------------------------------- */
 
 /* Is a lease of another session, or a change, in the way of this grant? */
-static bool grant_is_blocked(const struct lm_session *s, struct inode_leases *in,
-	const struct lm_grant_request *r)
+static bool grant_is_blocked(
+	const struct lm_session *s, struct inode_leases *in, const struct lm_grant_request *r)
 {
 	bool exclusive = r->flags & LM_GRANT_EXCLUSIVE;
 	struct lm_change *c = change_first(in, r->start, r->end);
@@ -317,6 +320,13 @@ static bool grant_is_blocked(const struct lm_session *s, struct inode_leases *in
 		if (l->session != s)
 			return true;
 	return false;
+}
+
+bool lm_grant_is_free(const struct lm_session *s, const struct lm_grant_request *r)
+{
+	struct inode_leases *in = leased_inode_find(s->lm, r->ino);
+
+	return !in || r->start >= r->end || !grant_is_blocked(s, in, r);
 }
 
 int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns,

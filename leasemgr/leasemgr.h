@@ -10,13 +10,12 @@
  *   session  a holder: one open file description of the control file, and an accountable process.
  *   lease    a session's right to touch a byte range of an inode directly; shared or exclusive.
  *   pin      "something may touch these bytes and I can't give them back yet". The whole lease's
- *            is a count in memory that the client shares (ops->slot_pinned), a range's is kept here.
- *   change   an operation that wants a layout for itself. Leases delay it; pins can make it fail.
- *   want     a lease that could not be granted: a change of a kind of its own, whose verdict is the
- *            event `available`.
- *   ghost    a lease that was revoked, while somebody may still have the mapping. It delays nobody,
- *            but what is freed under it is held in quarantine.
- *   hold     an extent in quarantine, with a count of the leases and ghosts that may touch it.
+ *            is a count in memory that the client shares (ops->slot_pinned), a range's is kept
+ * here. change   an operation that wants a layout for itself. Leases delay it; pins can make it
+ * fail. want     a lease that could not be granted: a change of a kind of its own, whose verdict is
+ * the event `available`. ghost    a lease that was revoked, while somebody may still have the
+ * mapping. It delays nobody, but what is freed under it is held in quarantine. hold     an extent
+ * in quarantine, with a count of the leases and ghosts that may touch it.
  *
  * States of a lease (next state; "-" means that it is no more)
  *   event                          MAKING         HELD            RECALLED        GHOST
@@ -74,17 +73,18 @@
 
 #include "policy.h"
 
-#define LM_SESSIONS_MAX 4096u            /* each costs the owner two descriptors */
-#define LM_SESSIONS_PER_USER_MAX 1024u   /* so that no user takes them all */
-#define LM_LEASES_MAX (4u << 20)         /* leases and ghosts; 1 GiB at 256 bytes */
+#define LM_SESSIONS_MAX 4096u              /* each costs the owner two descriptors */
+#define LM_SESSIONS_PER_USER_MAX 1024u     /* so that no user takes them all */
+#define LM_LEASES_MAX (4u << 20)           /* leases and ghosts; 1 GiB at 256 bytes */
 #define LM_LEASES_PER_SESSION_MAX 1000000u /* below 2^20 slots: what is left over is for cuts */
 #define LM_PINS_MAX (1u << 20)
 #define LM_PINS_PER_SESSION_MAX (1u << 18)
-#define LM_PARKED_MAX 65536u             /* operations; beyond, they fail with EBUSY at once */
+#define LM_PARKED_MAX 65536u /* operations; beyond, they fail with EBUSY at once */
 #define LM_WANTS_PER_SESSION_MAX 256u
-#define LM_HOLDS_MAX (1u << 20)          /* beyond, what is freed stays held until the next start */
-#define LM_RENOTIFY_NS 1000000000ull     /* `wait`: a person at a terminal notices a second */
-#define LM_DRAIN_NS_DEFAULT 2000000000ull /* DMA still in flight in the kernel when a process died */
+#define LM_HOLDS_MAX (1u << 20)      /* beyond, what is freed stays held until the next start */
+#define LM_RENOTIFY_NS 1000000000ull /* `wait`: a person at a terminal notices a second */
+#define LM_DRAIN_NS_DEFAULT                                                                        \
+	2000000000ull /* DMA still in flight in the kernel when a process died */
 
 struct lm;
 struct lm_session;
@@ -127,7 +127,8 @@ struct lm_conflict {
 struct lm_ops {
 	/* Is the count of that slot anything but a plain zero? Unreadable or nonsense: true. */
 	bool (*slot_pinned)(void *context, void *owner, uint32_t slot);
-	/* The slot's recall word, which makes new pins fail. A slot is `fresh` when a lease gets it. */
+	/* The slot's recall word, which makes new pins fail. A slot is `fresh` when a lease gets
+	 * it. */
 	void (*slot_recall)(void *context, void *owner, uint32_t slot, bool recalled);
 	void (*slot_fresh)(void *context, void *owner, uint32_t slot, bool used_before);
 	/* A part of the lease in `from` is a lease or ghost of its own now, in `to`. */
@@ -141,8 +142,8 @@ struct lm_ops {
 	/* The blocks must not be reused, until released. */
 	void (*hold)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
 	void (*release)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
-	/* The inode has leases or ghosts now (only lm_grant() makes it so) / no more: what the first
-	 * returns, the second gets. The owner keeps the inode meanwhile. */
+	/* The inode has leases or ghosts now (only lm_grant() makes it so) / no more: what the
+	 * first returns, the second gets. The owner keeps the inode meanwhile. */
 	void *(*inode_used)(void *context, uint64_t ino);
 	void (*inode_idle)(void *context, void *inode_owner);
 	void (*session_gone)(void *context, void *owner); /* the session's memory goes now */
@@ -168,8 +169,8 @@ void lm_tick(struct lm *lm, uint64_t now_ns);   /* does all that is due; harmles
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 /* -EMFILE: too many of this user's, -ENFILE: too many. -ENOMEM. */
-int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner,
-	struct lm_session **out);
+int lm_session_open(
+	struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out);
 uint64_t lm_session_id(const struct lm_session *s); /* never 0, never used twice */
 /* Another process, which lives, is accountable from now on. */
 void lm_session_set_process(struct lm_session *s, uint32_t pid, uint64_t now_ns);
@@ -177,7 +178,8 @@ void lm_session_set_process(struct lm_session *s, uint32_t pid, uint64_t now_ns)
 void lm_session_close(struct lm_session *s, uint64_t now_ns);
 /* The accountable process has ended. The session may be gone when this returns. */
 void lm_session_process_gone(struct lm_session *s, uint64_t now_ns);
-/* An administrator says that nothing of a closed session touches the media any more. -EBUSY: open. */
+/* An administrator says that nothing of a closed session touches the media any more. -EBUSY: open.
+ */
 int lm_session_release(struct lm_session *s, uint64_t now_ns);
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -186,8 +188,8 @@ struct lm_grant_request {
 	uint64_t ino;
 	uint64_t start, end;
 	enum lm_mode mode;
-	unsigned flags; /* LM_GRANT_* */
-	uint32_t pid;   /* who asks, for messages to others */
+	unsigned flags;                 /* LM_GRANT_* */
+	uint32_t pid;                   /* who asks, for messages to others */
 	const struct lm_policy *policy; /* for what is in its way */
 };
 struct lm_grant {
@@ -203,6 +205,8 @@ struct lm_grant {
 int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns,
 	struct lm_grant *out);
 void lm_grant_done(struct lm_session *s, uint64_t lease, bool ok, uint64_t now_ns);
+/* Is nothing in its way? Then its policy does not matter. */
+bool lm_grant_is_free(const struct lm_session *s, const struct lm_grant_request *r);
 /*
  * Gives [start, end) of a lease back (0, 0: all). Returning the middle leaves two: the front keeps
  * the id, *rest is the id of the other (0: there is none). -ENOENT, -EINVAL (not inside), -EBUSY
@@ -283,25 +287,26 @@ bool lm_is_write_leased(const struct lm *lm, uint64_t ino);
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset);
 /* Holes of [start, end) have got blocks: read leases are told; not `by`'s (may be NULL). */
-void lm_layout_changed(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end,
-	const struct lm_session *by);
+void lm_layout_changed(
+	struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, const struct lm_session *by);
 /* No new leases; every session is told. What is held is recalled by changes of the owner's. */
 void lm_drain(struct lm *lm);
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
 enum lm_event_kind {
-	LM_EVENT_RECALL = 1,   /* return [start, end) of the lease by the deadline */
+	LM_EVENT_RECALL = 1, /* return [start, end) of the lease by the deadline */
 	LM_EVENT_RECALL_CANCELLED,
 	LM_EVENT_LAYOUT_CHANGED,
 	/* unmap [start, end), then ack it by this id. `origin`: the lease that it was a part of (or
 	 * all, when equal); `rest`: the id of what is left behind the cut, 0 if nothing is */
 	LM_EVENT_REVOKED,
-	LM_EVENT_AVAILABLE,    /* ask again for [start, end) */
+	LM_EVENT_AVAILABLE, /* ask again for [start, end) */
 	LM_EVENT_DRAIN,
 };
-#define LM_EVENT_ADVISORY 1u /* recall: nobody waits; an unbreakable pin has failed an operation */
-#define LM_EVENT_OWN 2u      /* revoked: by an operation of the session's own process */
+#define LM_EVENT_ADVISORY 1u  /* recall: nobody waits; an unbreakable pin has failed an operation  \
+			       */
+#define LM_EVENT_OWN 2u       /* revoked: by an operation of the session's own process */
 #define LM_EVENT_EXCLUSIVE 4u /* available: for the exclusive lease that was asked for */
 struct lm_event {
 	uint32_t kind;
@@ -330,8 +335,8 @@ struct lm_status {
 };
 void lm_get_status(const struct lm *lm, struct lm_status *out);
 /* Leases and ghosts one after the other: *session and *slot (0, 0 at first) say where. */
-bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
-	struct lm_lease_info *out);
+bool lm_next_lease(
+	const struct lm *lm, uint64_t *session, uint32_t *slot, struct lm_lease_info *out);
 /*
  * Of one inode: its leases, then its ghosts, each by rising start; and its range pins. Begin with a
  * cursor of zeroes; a step is O(log n), and things may come and go between two.
@@ -341,8 +346,8 @@ struct lm_cursor {
 	uint64_t start;
 	uint64_t id;
 };
-bool lm_next_lease_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
-	struct lm_lease_info *out);
+bool lm_next_lease_of(
+	const struct lm *lm, uint64_t ino, struct lm_cursor *at, struct lm_lease_info *out);
 struct lm_pin_info {
 	uint64_t pin;
 	uint64_t lease;
@@ -351,8 +356,8 @@ struct lm_pin_info {
 	uint32_t pid, uid;
 	uint32_t flags; /* LM_PIN_* */
 };
-bool lm_next_pin_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
-	struct lm_pin_info *out);
+bool lm_next_pin_of(
+	const struct lm *lm, uint64_t ino, struct lm_cursor *at, struct lm_pin_info *out);
 
 void lm_check(const struct lm *lm); /* asserts the invariants */
 

@@ -26,13 +26,15 @@ struct timer {
 struct timer_heap {
 	struct timer **items;
 	uint32_t count;
-	uint32_t capacity; /* at least as many as there are changes and sessions: setting cannot fail */
+	uint32_t capacity; /* at least as many as there are changes and sessions: setting cannot
+			      fail */
 };
 
-/* ---- handles: ids with a slot in their low bits, looked up in one step ------------------------ */
+/* ---- handles: ids with a slot in their low bits, looked up in one step ------------------------
+ */
 
 struct handles {
-	void **items; /* NULL or the object; capacity long */
+	void **items;   /* NULL or the object; capacity long */
 	uint32_t *free; /* free slots, a stack */
 	uint32_t free_count;
 	uint32_t capacity;
@@ -77,9 +79,9 @@ struct lease {
 	uint8_t tree;
 	uint8_t mode;
 	bool recalled;
-	bool told;       /* the recall was read */
-	bool own;        /* ghost: cut by its own process */
-	bool making;     /* granted, not done: its events wait */
+	bool told;   /* the recall was read */
+	bool own;    /* ghost: cut by its own process */
+	bool making; /* granted, not done: its events wait */
 	uint32_t slot;
 	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
 	uint32_t range_pins;
@@ -109,20 +111,20 @@ struct lm_change {
 	uint64_t ino;
 	void *operation;
 	const char *name;
-	struct lm_session *session; /* a want's */
+	struct lm_session *session;  /* a want's */
 	LIST_ENTRY(lm_change) wants; /* of the session */
 	uint64_t began_ns;
 	uint32_t pid, uid;
 	uint8_t kind;
 	uint8_t state;
-	uint8_t mode;  /* a want's */
+	uint8_t mode;   /* a want's */
 	bool exclusive; /* a want's */
 	uint8_t rung;
-	bool time_over; /* the recall's time: only pins are in the way now */
-	bool passive;  /* a want whose recall failed: it waits, and is in nobody's way */
+	bool time_over;   /* the recall's time: only pins are in the way now */
+	bool passive;     /* a want whose recall failed: it waits, and is in nobody's way */
 	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
-	bool freed;    /* blocks were freed while it was active */
-	bool beginning; /* still in lm_change_begin(): the verdict is its result */
+	bool freed;       /* blocks were freed while it was active */
+	bool beginning;   /* still in lm_change_begin(): the verdict is its result */
 	int result;
 	struct lm_policy policy;
 };
@@ -172,7 +174,7 @@ struct lm {
 	const struct lm_ops *ops;
 	uint64_t next_id; /* of sessions, leases, pins, changes: never used twice */
 	LIST_HEAD(, lm_session) sessions;
-	LIST_HEAD(buckets, inode_leases) *buckets;
+	LIST_HEAD(buckets, inode_leases) * buckets;
 	uint64_t bucket_count, inode_count;
 	TAILQ_HEAD(, inode_leases) dirty;
 	struct timer_heap timers;
@@ -183,7 +185,8 @@ struct lm {
 /* manager.c */
 int leased_inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out); /* made if need be */
 struct inode_leases *leased_inode_find(const struct lm *lm, uint64_t ino);
-void leased_inode_drop(struct lm *lm, struct inode_leases *in); /* frees it if nothing is left in it */
+void leased_inode_drop(
+	struct lm *lm, struct inode_leases *in); /* frees it if nothing is left in it */
 void leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
 void settle(struct lm *lm, uint64_t now_ns); /* at the end of every call that changes something */
 int timer_reserve(struct lm *lm);            /* room for one more owner of a timer */
@@ -229,8 +232,8 @@ void pins_end(struct lease *l);
 bool change_in_way_of(const struct lm_change *c, const struct lease *l); /* the lease delays it */
 bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive);
 struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end);
-struct lm_change *change_next(const struct inode_leases *in, const struct lm_change *c,
-	uint64_t start, uint64_t end);
+struct lm_change *change_next(
+	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end);
 void change_decide(struct lm_change *c, uint64_t now_ns);
 void change_timer(struct lm_change *c, uint64_t now_ns);
 /* Recalls again or cancels, as parked changes over the lease ask for. */

@@ -26,8 +26,14 @@
 #define LM_POLICY_TEXT_MAX 256u                  /* 8 rungs of at most 31 characters, and a NUL */
 #define LM_POLICY_DEFAULT "recall:2s/busy"
 
-enum lm_rung_kind { LM_RUNG_RECALL, LM_RUNG_SIGNAL, LM_RUNG_KILL, LM_RUNG_BUSY, LM_RUNG_WAIT,
-	LM_RUNG_ORPHAN };
+enum lm_rung_kind {
+	LM_RUNG_RECALL,
+	LM_RUNG_SIGNAL,
+	LM_RUNG_KILL,
+	LM_RUNG_BUSY,
+	LM_RUNG_WAIT,
+	LM_RUNG_ORPHAN
+};
 
 struct lm_rung {
 	uint64_t time_ns; /* 0 for the last */

@@ -43,13 +43,14 @@ uint64_t holds_bytes(const struct lease *l)
 	uint64_t bytes = 0;
 
 	SLIST_FOREACH(link, &l->holds, next)
-		bytes += link->hold->length;
+	bytes += link->hold->length;
 	return bytes;
 }
 
 struct freeing {
 	struct lm *lm;
-	struct hold *hold; /* of [start, end), growing; NULL: none, or its record could not be made */
+	struct hold
+		*hold; /* of [start, end), growing; NULL: none, or its record could not be made */
 	bool any, leaked;
 	uint64_t start, end;
 	uint64_t base; /* region offset of file offset 0, so to say */

@@ -20,17 +20,26 @@ static void describe(const struct lease *l, bool slots_too, struct lm_lease_info
 {
 	const struct lm_session *s = l->session;
 
-	*out = (struct lm_lease_info){.lease = l->node.id, .origin = l->origin, .session = s->id,
-		.owner = s->owner, .ino = l->inode->ino,
-		.start = l->node.start, .end = l->node.end, .granted_ns = l->granted_ns,
+	*out = (struct lm_lease_info){.lease = l->node.id,
+		.origin = l->origin,
+		.session = s->id,
+		.owner = s->owner,
+		.ino = l->inode->ino,
+		.start = l->node.start,
+		.end = l->node.end,
+		.granted_ns = l->granted_ns,
 		.recall_deadline_ns = l->recalled ? recall_deadline(l) : 0,
-		.quarantine_bytes = holds_bytes(l), .slot = l->slot, .pid = s->pid, .uid = s->uid,
-		.mode = l->mode, .range_pins = l->range_pins};
+		.quarantine_bytes = holds_bytes(l),
+		.slot = l->slot,
+		.pid = s->pid,
+		.uid = s->uid,
+		.mode = l->mode,
+		.range_pins = l->range_pins};
 	out->flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
-		(l->recalled ? LM_LEASE_RECALLED : 0) |
-		(l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0) |
-		(l->range_pins || (slots_too && lease_slot_pinned(l)) ? LM_LEASE_PINNED : 0) |
-		(l->making ? LM_LEASE_MAKING : 0) | (s->closed ? LM_LEASE_ORPHANED : 0);
+		     (l->recalled ? LM_LEASE_RECALLED : 0) |
+		     (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0) |
+		     (l->range_pins || (slots_too && lease_slot_pinned(l)) ? LM_LEASE_PINNED : 0) |
+		     (l->making ? LM_LEASE_MAKING : 0) | (s->closed ? LM_LEASE_ORPHANED : 0);
 }
 
 int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out)
@@ -43,15 +52,16 @@ int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *ou
 	return 0;
 }
 
-bool lm_next_lease(const struct lm *lm, uint64_t *session, uint32_t *slot,
-	struct lm_lease_info *out)
+bool lm_next_lease(
+	const struct lm *lm, uint64_t *session, uint32_t *slot, struct lm_lease_info *out)
 {
 	const struct lm_session *s = NULL, *best;
 
 	for (;;) {
 		/* The list is by falling id: the last one that is not below is the next. */
 		best = NULL;
-		LIST_FOREACH(s, &lm->sessions, all) {
+		LIST_FOREACH(s, &lm->sessions, all)
+		{
 			if (s->id < *session)
 				break;
 			best = s;
@@ -88,8 +98,8 @@ static struct range_node *step(const struct range_tree *t, struct lm_cursor *at)
 	return n;
 }
 
-bool lm_next_lease_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
-	struct lm_lease_info *out)
+bool lm_next_lease_of(
+	const struct lm *lm, uint64_t ino, struct lm_cursor *at, struct lm_lease_info *out)
 {
 	const struct inode_leases *in = leased_inode_find(lm, ino);
 
@@ -104,8 +114,8 @@ bool lm_next_lease_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
 	return false;
 }
 
-bool lm_next_pin_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
-	struct lm_pin_info *out)
+bool lm_next_pin_of(
+	const struct lm *lm, uint64_t ino, struct lm_cursor *at, struct lm_pin_info *out)
 {
 	const struct inode_leases *in = leased_inode_find(lm, ino);
 	const struct range_node *n = in ? step(&in->pins, at) : NULL;
@@ -114,8 +124,13 @@ bool lm_next_pin_of(const struct lm *lm, uint64_t ino, struct lm_cursor *at,
 	if (!n)
 		return false;
 	p = container_of(n, struct pin, node);
-	*out = (struct lm_pin_info){.pin = n->id, .lease = p->lease->node.id,
-		.session = p->lease->session->id, .start = n->start, .end = n->end,
-		.pid = p->lease->session->pid, .uid = p->lease->session->uid, .flags = p->flags};
+	*out = (struct lm_pin_info){.pin = n->id,
+		.lease = p->lease->node.id,
+		.session = p->lease->session->id,
+		.start = n->start,
+		.end = n->end,
+		.pid = p->lease->session->pid,
+		.uid = p->lease->session->uid,
+		.flags = p->flags};
 	return true;
 }

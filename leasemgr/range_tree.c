@@ -108,8 +108,8 @@ void range_tree_remove(struct range_tree *t, struct range_node *n)
  * there, or what was found starts at or past `end`, and so does everything to its right: one path
  * down and one along the key's boundary, O(log n).
  */
-static struct range_node *find(struct range_node *n, uint64_t start, uint64_t end,
-	uint64_t after_start, uint64_t after_id)
+static struct range_node *find(
+	struct range_node *n, uint64_t start, uint64_t end, uint64_t after_start, uint64_t after_id)
 {
 	while (n && n->max_end > start) {
 		bool after = n->start != after_start ? n->start > after_start : n->id > after_id;

@@ -15,8 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner,
-	struct lm_session **out)
+int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)
 {
 	struct lm_session *s;
 	unsigned same_user = 0;
@@ -24,8 +23,8 @@ int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner,
 	if (lm->status.sessions >= LM_SESSIONS_MAX)
 		return -ENFILE;
 	LIST_FOREACH(s, &lm->sessions, all)
-		if (s->uid == uid)
-			same_user++;
+	if (s->uid == uid)
+		same_user++;
 	if (same_user >= LM_SESSIONS_PER_USER_MAX)
 		return -EMFILE;
 	s = calloc(1, sizeof(*s));

@@ -15,7 +15,7 @@
 static bool is_same(const struct lm_change *c, const struct lm_grant_request *r)
 {
 	return c->ino == r->ino && c->node.start == r->start && c->node.end == r->end &&
-		c->mode == r->mode && c->exclusive == !!(r->flags & LM_GRANT_EXCLUSIVE);
+	       c->mode == r->mode && c->exclusive == !!(r->flags & LM_GRANT_EXCLUSIVE);
 }
 
 static void end(struct lm_change *c)
@@ -61,8 +61,8 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 	struct lm_change *c;
 
 	LIST_FOREACH(c, &s->wants, wants)
-		if (is_same(c, r))
-			break;
+	if (is_same(c, r))
+		break;
 	if (c && c->state == CHANGE_PARKED && !c->passive)
 		return -EAGAIN;
 	if (c)
@@ -76,12 +76,21 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 		free(c);
 		return -ENOMEM;
 	}
-	*c = (struct lm_change){
-		.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
-		.source.kind = SOURCE_WANT, .timer.kind = TIMER_CHANGE, .lm = lm, .inode = in,
-		.ino = r->ino, .name = "lease", .session = s, .pid = r->pid, .uid = s->uid,
-		.kind = LM_WANT, .state = CHANGE_PARKED, .mode = (uint8_t)r->mode,
-		.exclusive = r->flags & LM_GRANT_EXCLUSIVE, .policy = policy_of(r->policy)};
+	*c = (struct lm_change){.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
+		.source.kind = SOURCE_WANT,
+		.timer.kind = TIMER_CHANGE,
+		.lm = lm,
+		.inode = in,
+		.ino = r->ino,
+		.name = "lease",
+		.session = s,
+		.pid = r->pid,
+		.uid = s->uid,
+		.kind = LM_WANT,
+		.state = CHANGE_PARKED,
+		.mode = (uint8_t)r->mode,
+		.exclusive = r->flags & LM_GRANT_EXCLUSIVE,
+		.policy = policy_of(r->policy)};
 	range_tree_insert(&in->changes, &c->node, lm->config.seed);
 	LIST_INSERT_HEAD(&s->wants, c, wants);
 	s->want_count++;
@@ -94,7 +103,8 @@ void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r)
 {
 	struct lm_change *c;
 
-	LIST_FOREACH(c, &s->wants, wants) {
+	LIST_FOREACH(c, &s->wants, wants)
+	{
 		if (is_same(c, r)) {
 			end(c);
 			return;

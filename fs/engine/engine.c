@@ -53,12 +53,13 @@ struct engine {
 	void *context;
 	struct __kernel_timespec timeout;
 	uint64_t armed_ns; /* the thread's */
-	uint64_t generation; /* of the timeout, in its tag: late completions of old ones are known */
+	uint64_t
+		generation; /* of the timeout, in its tag: late completions of old ones are known */
 
 	pthread_mutex_t lock; /* guards what follows */
 	uint64_t wanted_ns;
 	bool ending;
-	bool changed; /* a watch wants something of the ring */
+	bool changed;                 /* a watch wants something of the ring */
 	struct engine_watch *running; /* whose callback runs */
 	pthread_cond_t ran;
 	TAILQ_HEAD(, engine_watch) watches;

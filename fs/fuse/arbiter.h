@@ -55,7 +55,8 @@ struct arbiter {
 	struct lm_policy policy; /* of the mount */
 	uint64_t boot[2];        /* random: this daemon and no other */
 
-	/* Started by the first session, and kept: a mount without leases needs no thread for them. */
+	/* Started by the first session, and kept: a mount without leases needs no thread for them.
+	 */
 	pthread_mutex_t start_lock;
 	struct engine *engine;
 	struct workers *workers;
@@ -66,8 +67,8 @@ struct arbiter {
 	struct lm *lm;
 	LIST_HEAD(, heir) heirs; /* inheritance.c's own */
 	bool stopping;           /* sessions end because the daemon does */
-	bool cancelled; /* the daemon is ending: nothing is parked any more */
-	unsigned opening; /* calls between begin_leasing and end_opening: `leasing` stays on */
+	bool cancelled;          /* the daemon is ending: nothing is parked any more */
+	unsigned opening;     /* calls between begin_leasing and end_opening: `leasing` stays on */
 	uint64_t deadline_ns; /* as the engine knows it */
 	struct ticket_list parked;
 	LIST_HEAD(, holder) holders; /* open ones, and those whose session is not gone */

@@ -72,7 +72,9 @@ static void log_conflict(const struct lm_conflict *c)
 		   " [%llu, %llu) by session %llu, process %u (uid %u), lease %llx, %.3f s old",
 		c->operation, (unsigned long long)c->ino, range, c->pid, c->uid,
 		(double)c->waited_ns / 1e9,
-		c->own ? "its own pin" : c->unbreakable ? "pinned unbreakably" : "pinned",
+		c->own           ? "its own pin"
+		: c->unbreakable ? "pinned unbreakably"
+				 : "pinned",
 		(unsigned long long)c->pin_start, (unsigned long long)c->pin_end,
 		(unsigned long long)c->session, c->holder_pid, c->holder_uid,
 		(unsigned long long)c->lease, (double)c->lease_age_ns / 1e9);
@@ -284,9 +286,13 @@ static struct lm_change_request request_of(const struct change *change)
 		[CHANGE_MOVE] = LM_MOVE,
 	};
 
-	return (struct lm_change_request){.ino = change->ino, .start = change->start,
-		.end = change->end, .kind = kinds[change->kind], .pid = change->pid,
-		.uid = change->uid, .operation = change->operation};
+	return (struct lm_change_request){.ino = change->ino,
+		.start = change->start,
+		.end = change->end,
+		.kind = kinds[change->kind],
+		.pid = change->pid,
+		.uid = change->uid,
+		.operation = change->operation};
 }
 
 bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket **ticket)
@@ -312,7 +318,7 @@ bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket 
 	r.policy = &a->policy; /* does not matter: nothing is in the way, or nothing is begun */
 	arbiter_lock(a);
 	is_free = lm_change_is_free(a->lm, &r) &&
-		lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change) == 0;
+		  lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change) == 0;
 	arbiter_unlock(a);
 	if (is_free)
 		*ticket = t;
@@ -342,8 +348,8 @@ static void park(struct ticket *t)
 	if (t->req)
 		fuse_req_interrupt_func(t->req, on_interrupt, t);
 	arbiter_lock(a);
-	cancelled = a->cancelled && !t->decided &&
-		lm_change_interrupt(t->change, arbiter_now()) == 0;
+	cancelled =
+		a->cancelled && !t->decided && lm_change_interrupt(t->change, arbiter_now()) == 0;
 	t->state = TICKET_PARKED;
 	TAILQ_INSERT_TAIL(&a->parked, t, link);
 	if (cancelled)

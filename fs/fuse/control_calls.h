@@ -18,7 +18,7 @@ struct forgetting {
 struct call {
 	struct daemon *daemon;
 	fuse_req_t req;
-	struct holder *holder; /* NULL: on an ordinary file */
+	struct holder *holder;     /* NULL: on an ordinary file */
 	struct forgetting *forget; /* what the call leaves to be forgotten, if it succeeds */
 };
 

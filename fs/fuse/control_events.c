@@ -5,7 +5,8 @@
  * A read that finds nothing is parked as a struct reader of its holder: no thread waits. It is
  * answered by whoever unlocks the arbiter after an event was marked, or by the notifier when it was
  * interrupted (libfuse calls the interrupt function with the request's lock held, where no reply
- * may be made). As with tickets, while the interrupt function is being set the reader is `entering`.
+ * may be made). As with tickets, while the interrupt function is being set the reader is
+ * `entering`.
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,17 +26,25 @@ bool holder_has_events(const struct holder *h)
 static struct leasefs_event event_of(const struct lm_event *e)
 {
 	_Static_assert(LEASEFS_EVENT_RECALL == LM_EVENT_RECALL &&
-		LEASEFS_EVENT_RECALL_CANCELLED == LM_EVENT_RECALL_CANCELLED &&
-		LEASEFS_EVENT_LAYOUT_CHANGED == LM_EVENT_LAYOUT_CHANGED &&
-		LEASEFS_EVENT_REVOKED == LM_EVENT_REVOKED &&
-		LEASEFS_EVENT_AVAILABLE == LM_EVENT_AVAILABLE &&
-		LEASEFS_EVENT_DRAIN == LM_EVENT_DRAIN &&
-		LEASEFS_RECALL_ADVISORY == LM_EVENT_ADVISORY &&
-		LEASEFS_REVOKED_OWN == LM_EVENT_OWN &&
-		LEASEFS_AVAILABLE_EXCLUSIVE == LM_EVENT_EXCLUSIVE, "one set of numbers");
-	return (struct leasefs_event){.kind = e->kind, .flags = e->flags, .lease = e->lease,
-		.origin = e->origin, .rest = e->rest, .inode = e->ino, .offset = e->start,
-		.length = e->end - e->start, .deadline_ns = e->deadline_ns, .pid = e->pid,
+			       LEASEFS_EVENT_RECALL_CANCELLED == LM_EVENT_RECALL_CANCELLED &&
+			       LEASEFS_EVENT_LAYOUT_CHANGED == LM_EVENT_LAYOUT_CHANGED &&
+			       LEASEFS_EVENT_REVOKED == LM_EVENT_REVOKED &&
+			       LEASEFS_EVENT_AVAILABLE == LM_EVENT_AVAILABLE &&
+			       LEASEFS_EVENT_DRAIN == LM_EVENT_DRAIN &&
+			       LEASEFS_RECALL_ADVISORY == LM_EVENT_ADVISORY &&
+			       LEASEFS_REVOKED_OWN == LM_EVENT_OWN &&
+			       LEASEFS_AVAILABLE_EXCLUSIVE == LM_EVENT_EXCLUSIVE,
+		"one set of numbers");
+	return (struct leasefs_event){.kind = e->kind,
+		.flags = e->flags,
+		.lease = e->lease,
+		.origin = e->origin,
+		.rest = e->rest,
+		.inode = e->ino,
+		.offset = e->start,
+		.length = e->end - e->start,
+		.deadline_ns = e->deadline_ns,
+		.pid = e->pid,
 		.mode = e->mode};
 }
 
@@ -56,8 +65,8 @@ static unsigned take_events(struct holder *h, struct leasefs_event *out, unsigne
 }
 
 /* If the reader has gone away, another one gets them. */
-static void reply_events(struct holder *h, fuse_req_t req, const struct leasefs_event *events,
-	unsigned n)
+static void reply_events(
+	struct holder *h, fuse_req_t req, const struct leasefs_event *events, unsigned n)
 {
 	struct arbiter *a = h->arbiter;
 	int error = fuse_reply_buf(req, (const char *)events, n * sizeof(*events));
@@ -99,8 +108,8 @@ static void notify_poll(struct work *work)
 	holder_put(h);
 }
 
-void control_poll(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi,
-	struct fuse_pollhandle *ph)
+void control_poll(
+	struct daemon *d, fuse_req_t req, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
 {
 	struct holder *h = (struct holder *)(uintptr_t)fi->fh;
 	struct arbiter *a = h->arbiter;
@@ -132,8 +141,8 @@ void holder_deliver(struct holder *h)
 
 		arbiter_lock(a);
 		TAILQ_FOREACH(r, &h->readers, link)
-			if (!r->entering)
-				break;
+		if (!r->entering)
+			break;
 		if (r && holder_has_events(h)) {
 			remove_reader(r);
 			n = take_events(h, events, r->events_max);
@@ -186,8 +195,8 @@ static void on_read_interrupt(fuse_req_t req, void *context)
 
 	arbiter_lock(h->arbiter);
 	TAILQ_FOREACH(listed, &h->readers, link)
-		if (listed == r)
-			break;
+	if (listed == r)
+		break;
 	if (listed && r->entering)
 		r->interrupted = true;
 	else if (listed)
@@ -200,7 +209,8 @@ void holder_cancel_reads(struct arbiter *a)
 	struct holder *h;
 	struct reader *r, *next;
 
-	LIST_FOREACH(h, &a->holders, all) {
+	LIST_FOREACH(h, &a->holders, all)
+	{
 		for (r = TAILQ_FIRST(&h->readers); r; r = next) {
 			next = TAILQ_NEXT(r, link);
 			if (!r->entering)
@@ -257,8 +267,8 @@ void control_read(struct daemon *d, fuse_req_t req, size_t size, struct fuse_fil
 			error = EBUSY;
 	}
 	if (n == 0 && !error) {
-		*r = (struct reader){.holder = h, .req = req, .events_max = (unsigned)max,
-			.entering = true};
+		*r = (struct reader){
+			.holder = h, .req = req, .events_max = (unsigned)max, .entering = true};
 		TAILQ_INSERT_TAIL(&h->readers, r, link);
 		h->reader_count++;
 	}

@@ -273,16 +273,30 @@ struct granting {
 	struct lm_grant lease;
 };
 
-/* Under the lock. */
-static int ask(struct granting *w, struct kept_inode **spare, const struct lm_policy *policy)
+/*
+ * Under the lock, which it may let go and take again: the file's policy is read, from its extended
+ * attributes, only if something is in the way.
+ */
+static int ask(struct granting *w, struct kept_inode **spare)
 {
 	struct arbiter *a = w->holder->arbiter;
+	struct lm_policy policy;
 	struct lm_grant_request r = {.ino = core_ino(w->inode), .start = w->start, .end = w->end,
 		.mode = w->write ? LM_WRITE : LM_READ,
 		.flags = w->g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_GRANT_EXCLUSIVE : 0,
-		.pid = (uint32_t)fuse_req_ctx(w->call->req)->pid, .policy = policy};
+		.pid = (uint32_t)fuse_req_ctx(w->call->req)->pid, .policy = &a->policy};
 	int error;
 
+	if (w->holder->closed || !w->holder->session)
+		return -EPERM;
+	if (!lm_grant_is_free(w->holder->session, &r)) {
+		arbiter_unlock(a);
+		arbiter_policy_of(a, r.ino, &policy);
+		r.policy = &policy;
+		arbiter_lock(a);
+		if (w->holder->closed || !w->holder->session)
+			return -EPERM;
+	}
 	if (!a->spare_inode) {
 		a->spare_inode = *spare;
 		*spare = NULL;
@@ -324,17 +338,15 @@ static int grant(struct granting *w)
 	struct arbiter *a = d->arbiter;
 	struct holder *h = w->holder;
 	struct kept_inode *spare = malloc(sizeof(*spare));
-	struct lm_policy policy;
 	struct lm_session *session;
 	int error;
 
 	if (!spare)
 		return -ENOMEM;
-	arbiter_policy_of(a, core_ino(w->inode), &policy);
 	holder_grow_pins(h);
 	arbiter_lock(a);
 	session = h->session;
-	error = h->closed || !session ? -EPERM : ask(w, &spare, &policy);
+	error = ask(w, &spare);
 	arbiter_unlock(a);
 	free(spare);
 	if (error)

@@ -119,8 +119,8 @@ void holder_grow_pins(struct holder *h)
 		return;
 	pthread_mutex_lock(&a->start_lock);
 	if (h->lines == lines &&
-		!posix_fallocate(h->pin_fd, 0,
-			(off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
+		!posix_fallocate(
+			h->pin_fd, 0, (off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
 		arbiter_lock(a);
 		h->lines = lines * 2;
 		arbiter_unlock(a);
@@ -138,7 +138,7 @@ static bool line_is_zero(const struct holder *h, uint32_t slot)
 	struct leasefs_pin_line line;
 
 	return pread(h->pin_fd, &line, sizeof(line), line_at(slot)) == (ssize_t)sizeof(line) &&
-		line.pins == 0;
+	       line.pins == 0;
 }
 
 uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
@@ -173,8 +173,8 @@ void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled
 	/* If it fails (no space after a client's truncation), pins may rise, and count. */
 	if (pwrite(h->pin_fd, &word, sizeof(word),
 		    line_at(slot) + (off_t)offsetof(struct leasefs_pin_line, recall)) < 0)
-		log_warning("session %llu: cannot write pin line %u: %s",
-			(unsigned long long)h->id, slot, strerror(errno));
+		log_warning("session %llu: cannot write pin line %u: %s", (unsigned long long)h->id,
+			slot, strerror(errno));
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -187,8 +187,8 @@ void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 		h->lines_used = slot + 1;
 	if (h->pin_fd >= 0 && slot < h->lines && used_before &&
 		pwrite(h->pin_fd, &zero, sizeof(zero), line_at(slot)) < 0)
-		log_warning("session %llu: cannot clear pin line %u: %s",
-			(unsigned long long)h->id, slot, strerror(errno));
+		log_warning("session %llu: cannot clear pin line %u: %s", (unsigned long long)h->id,
+			slot, strerror(errno));
 }
 
 /* ---- what is mapped -------------------------------------------------------------------------- */
@@ -315,8 +315,8 @@ struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2])
 	struct holder *h;
 
 	LIST_FOREACH(h, &a->cookies[cookie[0] % ARBITER_COOKIES], cookies)
-		if (h->cookie[0] == cookie[0] && h->cookie[1] == cookie[1])
-			return h;
+	if (h->cookie[0] == cookie[0] && h->cookie[1] == cookie[1])
+		return h;
 	return NULL;
 }
 

@@ -27,7 +27,7 @@
 #define HOLDER_READERS_MAX 64u /* read(2) calls that wait at once on one session */
 #define HOLDER_EVENTS_MAX 46u  /* of one read: about a page */
 #define HOLDER_UNREAD_MAX (3 * HOLDER_EVENTS_MAX)
-#define PIN_LINES_FIRST 64u    /* a page of them */
+#define PIN_LINES_FIRST 64u /* a page of them */
 #define PIN_LINES_MAX (1u << 20)
 
 struct reader {
@@ -49,19 +49,19 @@ struct holder {
 	LIST_ENTRY(holder) cookies; /* while there is a session, and the file is open */
 	STAILQ_ENTRY(holder) told;
 	bool is_told;
-	bool closed; /* the file was released */
-	bool gone;   /* its session is, and bury() is still to come */
+	bool closed;                /* the file was released */
+	bool gone;                  /* its session is, and bury() is still to come */
 	struct lm_session *session; /* NULL: before HELLO, and when gone */
 	uint64_t id;
 	uint64_t cookie[2];
 	uint32_t uid, pid;
 	int pidfd;
 	struct engine_watch *watch;
-	int pin_fd; /* -1: none */
+	int pin_fd;    /* -1: none */
 	int mapped_fd; /* -1: none; see inheritance.h */
 	char mapped_name[64];
-	uint32_t lines;      /* of the pin file, as clients know it */
-	uint32_t lines_used; /* slots below it have been used */
+	uint32_t lines;              /* of the pin file, as clients know it */
+	uint32_t lines_used;         /* slots below it have been used */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
 	struct fuse_pollhandle *poll;
 	struct work notify;
@@ -83,7 +83,8 @@ void holder_get(struct holder *h);
 void holder_put(struct holder *h);
 /* The file was released: without the lock. Takes the open file's count over. */
 void holder_close(struct holder *h);
-/* Makes it a session of that process, or finds that it is one. -errno as HELLO. Without the lock. */
+/* Makes it a session of that process, or finds that it is one. -errno as HELLO. Without the lock.
+ */
 int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid);
 /* Another process becomes accountable. Without the lock. -ESRCH, -ENOMEM. */
 int holder_set_process(struct holder *h, uint32_t pid);

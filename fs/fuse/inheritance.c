@@ -82,7 +82,8 @@ static int process_start_time(uint32_t pid, uint64_t *out)
 
 int mapped_create(struct arbiter *a, uint64_t session, uint32_t pid, char name[64], int *fd)
 {
-	struct mapped_header header = {.magic = MAPPED_MAGIC, .version = MAPPED_VERSION, .pid = pid};
+	struct mapped_header header = {
+		.magic = MAPPED_MAGIC, .version = MAPPED_VERSION, .pid = pid};
 	int run_fd = core_run_dir_fd(a->daemon->core);
 	int error = process_start_time(pid, &header.start_time);
 	int file;
@@ -189,7 +190,8 @@ int mapped_add(struct mapped_record *r, const struct leasefs_extent *extents, ui
 
 	for (uint32_t i = 0; i < count && !error; i++) {
 		struct mapped_extent e = {.offset = extents[i].region_offset,
-			.length = extents[i].length, .region = extents[i].region};
+			.length = extents[i].length,
+			.region = extents[i].region};
 
 		if (extents[i].state != LEASEFS_EXTENT_HOLE)
 			error = add_extent(r, &e);
@@ -235,9 +237,8 @@ static int read_records(struct heir *heir, int fd)
 		size_t whole = (size_t)n / sizeof(page[0]);
 
 		for (size_t i = 0; i < whole; i++) {
-			int error = page[i].count <= MAPPED_EXTENTS ?
-				take_extents(heir, &page[i]) :
-				-EUCLEAN;
+			int error = page[i].count <= MAPPED_EXTENTS ? take_extents(heir, &page[i])
+								    : -EUCLEAN;
 
 			if (error)
 				return error;
@@ -276,8 +277,8 @@ static void hold_all(struct heir *heir, bool hold)
 
 	for (size_t i = 0; i < heir->count; i++) {
 		const struct mapped_extent *e = &heir->extents[i];
-		int error = hold ? core_hold(c, e->region, e->offset, e->length) :
-				   core_release(c, e->region, e->offset, e->length);
+		int error = hold ? core_hold(c, e->region, e->offset, e->length)
+				 : core_release(c, e->region, e->offset, e->length);
 
 		if (error)
 			log_error("process %u may still touch [%llu, +%llu) of region %u, which"
@@ -398,8 +399,8 @@ uint64_t inheritance_deadline(const struct arbiter *a)
 	uint64_t deadline_ns = UINT64_MAX;
 
 	LIST_FOREACH(heir, &a->heirs, all)
-		if (heir->drain_ns < deadline_ns)
-			deadline_ns = heir->drain_ns;
+	if (heir->drain_ns < deadline_ns)
+		deadline_ns = heir->drain_ns;
 	return deadline_ns;
 }
 
@@ -426,6 +427,6 @@ uint64_t inheritance_bytes(const struct arbiter *a)
 	uint64_t bytes = 0;
 
 	LIST_FOREACH(heir, &a->heirs, all)
-		bytes += heir->bytes;
+	bytes += heir->bytes;
 	return bytes;
 }

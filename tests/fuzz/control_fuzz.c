@@ -4,10 +4,10 @@
  *
  *   control_fuzz MOUNT FILE SECONDS SEED
  *
- * Several sessions, as many descriptors of FILE, forged cookies, foreign and stale lease ids, lengths
- * that wrap, unknown numbers and sizes, reserved fields that are not zero; its pin lines are
- * scribbled over and truncated, its events mostly left unread. The daemon may refuse whatever it
- * likes; at the end it must still say its status and give a lease to a client that behaves.
+ * Several sessions, as many descriptors of FILE, forged cookies, foreign and stale lease ids,
+ * lengths that wrap, unknown numbers and sizes, reserved fields that are not zero; its pin lines
+ * are scribbled over and truncated, its events mostly left unread. The daemon may refuse whatever
+ * it likes; at the end it must still say its status and give a lease to a client that behaves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,8 +47,9 @@ static uint64_t roll(void)
 /* Extremes, neighbours of extremes, small aligned numbers, and noise. */
 static uint64_t number(void)
 {
-	static const uint64_t extremes[] = {0, 1, 4095, 4096, 4097, 1ull << 20, 1ull << 31, 1ull << 32,
-		1ull << 55, 1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX - 4095, UINT64_MAX};
+	static const uint64_t extremes[] = {0, 1, 4095, 4096, 4097, 1ull << 20, 1ull << 31,
+		1ull << 32, 1ull << 55, 1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX - 4095,
+		UINT64_MAX};
 
 	switch (roll() % 4) {
 	case 0:
@@ -90,7 +91,8 @@ static void open_session(int i)
 
 static void fuzz_grant(int i)
 {
-	struct leasefs_grant g = {.offset = number(), .length = number(),
+	struct leasefs_grant g = {.offset = number(),
+		.length = number(),
 		.mode = roll() % 8 ? 1 + roll() % 2 : (uint32_t)number(),
 		.flags = roll() % 8 ? roll() % 2 : (uint32_t)number()};
 
@@ -223,8 +225,8 @@ static void fuzz_files(int i)
 		for (size_t b = 0; b < sizeof(noise); b++)
 			noise[b] = (char)(roll() % 4 ? 0 : roll());
 		if (session[i].pins >= 0)
-			(void)!pwrite(session[i].pins, noise, sizeof(noise),
-				(off_t)(roll() % 16 * 64));
+			(void)!pwrite(
+				session[i].pins, noise, sizeof(noise), (off_t)(roll() % 16 * 64));
 		break;
 	case 4:
 		if (session[i].pins >= 0)
@@ -246,7 +248,8 @@ static void fuzz_files(int i)
 static int behave(void)
 {
 	struct leasefs_status status = {0};
-	struct leasefs_grant g = {.length = 4096, .mode = LEASEFS_MODE_READ}; /* of a hole: no space */
+	struct leasefs_grant g = {
+		.length = 4096, .mode = LEASEFS_MODE_READ}; /* of a hole: no space */
 	char path[4096];
 	int fd;
 

@@ -38,8 +38,7 @@ static struct m_lease *match(struct model *m, const struct lm_lease_info *info, 
 		if (l->id == info->lease)
 			return l;
 		/* A part whose id the model does not know: there may be another just like it. */
-		if (l->write == (info->mode == LM_WRITE) &&
-			count_pins(m, l) == info->range_pins &&
+		if (l->write == (info->mode == LM_WRITE) && count_pins(m, l) == info->range_pins &&
 			(!l->live || l->exclusive == !!(info->flags & LM_LEASE_EXCLUSIVE)))
 			found = l;
 	}
@@ -49,13 +48,13 @@ static struct m_lease *match(struct model *m, const struct lm_lease_info *info, 
 static bool revoked_by(const struct model *m, const struct m_want *w, const struct m_lease *l)
 {
 	const struct lm_policy *p = &policies[w->policy];
-	bool over = p->rungs[0].kind == LM_RUNG_RECALL ?
-		m->now >= w->began_ns + p->rungs[0].time_ns :
-		p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
+	bool over = p->rungs[0].kind == LM_RUNG_RECALL
+			    ? m->now >= w->began_ns + p->rungs[0].time_ns
+			    : p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
 
 	return w->used && over && w->ino == l->ino && w->session != l->session &&
-		(w->exclusive || l->exclusive) && overlap(w->start, w->end, l->start, l->end) &&
-		!l->in_use && !m_pinned(m, l, w->start, w->end);
+	       (w->exclusive || l->exclusive) && overlap(w->start, w->end, l->start, l->end) &&
+	       !l->in_use && !m_pinned(m, l, w->start, w->end);
 }
 
 /* No verdict tells the model of a lease that was revoked for another lease: it looks for one. */
@@ -101,7 +100,7 @@ static bool next_unknown(struct model *m, uint64_t after, struct lm_lease_info *
 		if (l) {
 			seen[l - m->leases] = true;
 		} else if ((info.flags & LM_LEASE_REVOKED) && info.lease > after &&
-			(!found || info.lease < out->lease)) {
+			   (!found || info.lease < out->lease)) {
 			*out = info;
 			found = true;
 		}
@@ -162,10 +161,10 @@ static void compare_leases(struct model *m)
 				(int)(info.start / UNIT), (int)(info.end / UNIT), (int)info.ino - 1,
 				(unsigned long long)info.session);
 		if (l->live && ((info.mode == LM_WRITE) != l->write ||
-			!!(info.flags & LM_LEASE_EXCLUSIVE) != l->exclusive))
+				       !!(info.flags & LM_LEASE_EXCLUSIVE) != l->exclusive))
 			fail("mode of lease [%d, %d) of %d", l->start, l->end, l->ino);
 		if (l->live && m->sessions[l->session].recall[info.slot] !=
-			!!(info.flags & LM_LEASE_RECALLED))
+				       !!(info.flags & LM_LEASE_RECALLED))
 			fail("recall word of lease [%d, %d) of %d", l->start, l->end, l->ino);
 		l->id = info.lease;
 		l->slot = info.slot;
@@ -237,8 +236,8 @@ static void check_parked(const struct model *m, const struct m_change *c)
 {
 	const struct lm_policy *p = &policies[c->policy];
 	bool waits = p->rungs[p->count - 1].kind == LM_RUNG_WAIT;
-	bool recall_over = first_is_recall(c->policy) ? m->now >= c->began_ns + times(c->policy, 1) :
-							!waits;
+	bool recall_over =
+		first_is_recall(c->policy) ? m->now >= c->began_ns + times(c->policy, 1) : !waits;
 	bool others = false, in_use = false, pinned = false;
 
 	for (int i = 0; i < LEASES; i++) {

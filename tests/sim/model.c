@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const policy_texts[POLICIES] = {"recall:500us/busy", "busy", "wait", "recall:300us/wait",
-	"recall:200us/signal=SIGBUS:100us/kill:100us/orphan", "recall:400us/kill:200us/busy"};
+const char *const policy_texts[POLICIES] = {"recall:500us/busy", "busy", "wait",
+	"recall:300us/wait", "recall:200us/signal=SIGBUS:100us/kill:100us/orphan",
+	"recall:400us/kill:200us/busy"};
 struct lm_policy policies[POLICIES];
 
 /* ---- policies, from their texts' meaning ----------------------------------------------------- */
@@ -162,7 +163,7 @@ static void check_go(struct model *m, struct m_change *c)
 			fail("a lease is revoked before its time: [%d, %d) by [%d, %d) of %d",
 				l->start, l->end, c->start, c->end, c->ino);
 		} else if (m_pinned(m, l, c->start, c->end) &&
-			!(ends_in(c->policy, LM_RUNG_ORPHAN) && ladder_is_over(m, c))) {
+			   !(ends_in(c->policy, LM_RUNG_ORPHAN) && ladder_is_over(m, c))) {
 			fail("a change goes on over a pin: [%d, %d) by [%d, %d) of %d", l->start,
 				l->end, c->start, c->end, c->ino);
 		}
@@ -181,9 +182,11 @@ static void check_busy(struct model *m, const struct m_change *c)
 		own = own || m_own(m, c, l);
 		pinned = true;
 		for (int p = 0; p < PINS; p++)
-			unbreakable = unbreakable || (m->pins[p].used && m->pins[p].unbreakable &&
-				&m->leases[m->pins[p].lease] == l &&
-				overlap(m->pins[p].start, m->pins[p].end, c->start, c->end));
+			unbreakable =
+				unbreakable || (m->pins[p].used && m->pins[p].unbreakable &&
+						       &m->leases[m->pins[p].lease] == l &&
+						       overlap(m->pins[p].start, m->pins[p].end,
+							       c->start, c->end));
 	}
 	if (!own && !unbreakable && !(pinned && ladder_is_over(m, c)))
 		fail("EBUSY with %s", pinned ? "its time not over" : "no pin in the way");
@@ -365,8 +368,11 @@ uint8_t m_free_block(const struct model *m)
 
 void model_init(struct model *m, uint64_t seed, bool check)
 {
-	struct lm_config config = {
-		.ops = &model_ops, .context = m, .seed = seed, .drain_ns = DRAIN_NS, .check = check};
+	struct lm_config config = {.ops = &model_ops,
+		.context = m,
+		.seed = seed,
+		.drain_ns = DRAIN_NS,
+		.check = check};
 
 	memset(m, 0, sizeof(*m));
 	m->now = 1;

@@ -52,11 +52,11 @@ struct m_lease {
 	bool used, live, exclusive, write, making;
 	int session, ino, start, end; /* units */
 	int in_use;
-	uint64_t id; /* 0: not yet known (a part that was cut) */
+	uint64_t id;     /* 0: not yet known (a part that was cut) */
 	uint64_t origin; /* a ghost: of the lease that it was cut from */
 	uint32_t slot;
-	bool told; /* the client read that it is recalled */
-	bool slot_known; /* the client may pin by it */
+	bool told;             /* the client read that it is recalled */
+	bool slot_known;       /* the client may pin by it */
 	uint8_t blocks[UNITS]; /* 0: not mapped */
 };
 

@@ -30,8 +30,8 @@ void __wrap_holds_drop(struct lease *l)
 	struct hold_link *link = SLIST_FIRST(&l->holds);
 
 	if (link && link->hold->count == 1 && due(lm, 5))
-		lm->ops->release(lm->config.context, link->hold->region,
-			link->hold->region_offset, link->hold->length);
+		lm->ops->release(lm->config.context, link->hold->region, link->hold->region_offset,
+			link->hold->length);
 	__real_holds_drop(l);
 }
 #elif defined(PLANT_EARLY_REUSE)
@@ -57,12 +57,11 @@ void __wrap_holds_drop(struct lease *l)
 	}
 }
 #elif defined(PLANT_WAKE_UP_LOST)
-void __real_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
-	uint64_t end);
-void __wrap_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
-	uint64_t end);
-void __wrap_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start,
-	uint64_t end)
+void __real_leased_inode_dirty(
+	struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
+void __wrap_leased_inode_dirty(
+	struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
+void __wrap_leased_inode_dirty(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
 {
 	if (!due(lm, 10))
 		__real_leased_inode_dirty(lm, in, start, end);
@@ -87,12 +86,12 @@ void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end
 		__real_lm_freeing(lm, ino, start, end, region, region_offset);
 }
 #elif defined(PLANT_GRANT_OVER_RECALL)
-bool __real_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
-	bool exclusive);
-bool __wrap_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
-	bool exclusive);
-bool __wrap_change_blocks_grant(const struct lm_change *c, const struct lm_session *s,
-	bool exclusive)
+bool __real_change_blocks_grant(
+	const struct lm_change *c, const struct lm_session *s, bool exclusive);
+bool __wrap_change_blocks_grant(
+	const struct lm_change *c, const struct lm_session *s, bool exclusive);
+bool __wrap_change_blocks_grant(
+	const struct lm_change *c, const struct lm_session *s, bool exclusive)
 {
 	return !due(s->lm, 10) && __real_change_blocks_grant(c, s, exclusive);
 }

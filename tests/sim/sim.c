@@ -63,7 +63,8 @@ static struct m_lease *pick_lease(struct model *m, uint32_t r, enum want_lease w
 		bool fits = l->used && (want == MAKING ? l->making : !l->making);
 
 		if (fits && want != MAKING)
-			fits = l->live == (want == LIVE) && l->id && !m->sessions[l->session].closed;
+			fits = l->live == (want == LIVE) && l->id &&
+			       !m->sessions[l->session].closed;
 		if (fits)
 			return l;
 	}
@@ -183,7 +184,7 @@ static bool grant_is_free(const struct model *m, const struct m_want *w)
 			w->start < c->end &&
 			(c->kind == LM_FREE || c->kind == LM_MOVE ||
 				(w->exclusive && (m->sessions[w->session].process_gone ||
-					m->sessions[w->session].pid != c->pid))))
+							 m->sessions[w->session].pid != c->pid))))
 			return false;
 	}
 	for (int i = 0; i < LEASES; i++) {
@@ -251,12 +252,17 @@ static void finish_grant(struct model *m, struct m_lease *l, bool ok)
 
 static void step_grant(struct model *m, const struct step *s)
 {
-	struct m_want w = {.session = pick_session(m, s->a, true), .ino = (int)(s->a / 16 % INODES),
-		.exclusive = s->d % 6 == 0, .write = s->d % 2,
-		.policy = (int)(s->d / 16 % POLICIES), .began_ns = m->now};
+	struct m_want w = {.session = pick_session(m, s->a, true),
+		.ino = (int)(s->a / 16 % INODES),
+		.exclusive = s->d % 6 == 0,
+		.write = s->d % 2,
+		.policy = (int)(s->d / 16 % POLICIES),
+		.began_ns = m->now};
 	struct lm_grant_request r = {.ino = (uint64_t)w.ino + 1,
-		.mode = w.write ? LM_WRITE : LM_READ, .flags = w.exclusive ? LM_GRANT_EXCLUSIVE : 0,
-		.pid = 1, .policy = &policies[w.policy]};
+		.mode = w.write ? LM_WRITE : LM_READ,
+		.flags = w.exclusive ? LM_GRANT_EXCLUSIVE : 0,
+		.pid = 1,
+		.policy = &policies[w.policy]};
 	struct m_want *known;
 	struct lm_grant g;
 	struct m_lease *l;
@@ -444,8 +450,7 @@ static void step_slot_unpin(struct model *m, const struct step *s)
 	if (!l || !m->sessions[l->session].pins[l->slot])
 		return;
 	n = &m->sessions[l->session];
-	if (--n->pins[l->slot] == 0 && n->recall[l->slot] &&
-		lm_unpinned(n->lm, l->id, m->now))
+	if (--n->pins[l->slot] == 0 && n->recall[l->slot] && lm_unpinned(n->lm, l->id, m->now))
 		fail("unpinned");
 }
 
@@ -468,8 +473,12 @@ static void step_pin(struct model *m, const struct step *s)
 	if (error != (n->recall[l->slot] ? -EAGAIN : 0))
 		fail("pin: %d", error);
 	if (!error)
-		m->pins[i] = (struct m_pin){.used = true, .unbreakable = s->d % 8 == 0,
-			.lease = (int)(l - m->leases), .start = start, .end = end, .id = pin};
+		m->pins[i] = (struct m_pin){.used = true,
+			.unbreakable = s->d % 8 == 0,
+			.lease = (int)(l - m->leases),
+			.start = start,
+			.end = end,
+			.id = pin};
 }
 
 static void step_unpin(struct model *m, const struct step *s)
@@ -491,16 +500,18 @@ static void step_unpin(struct model *m, const struct step *s)
 
 static void step_change(struct model *m, const struct step *s)
 {
-	static const enum lm_kind kinds[] = {LM_FREE, LM_FREE, LM_FREE, LM_OVERWRITE, LM_FILL,
-		LM_MOVE};
+	static const enum lm_kind kinds[] = {
+		LM_FREE, LM_FREE, LM_FREE, LM_OVERWRITE, LM_FILL, LM_MOVE};
 	struct m_change *c = pick_change(m, s->a, M_NONE);
 	struct lm_change_request r = {.operation = "test"};
 	int result;
 
 	if (!c)
 		return;
-	*c = (struct m_change){.kind = kinds[s->d % 6], .ino = (int)(s->a / 16 % INODES),
-		.pid = 100 + s->d / 8 % 8, .began_ns = m->now,
+	*c = (struct m_change){.kind = kinds[s->d % 6],
+		.ino = (int)(s->a / 16 % INODES),
+		.pid = 100 + s->d / 8 % 8,
+		.began_ns = m->now,
 		.policy = (int)(s->d / 64 % POLICIES)};
 	pick_range(s->b, s->c, &c->start, &c->end);
 	r.ino = (uint64_t)c->ino + 1;
@@ -585,8 +596,8 @@ static void forget_want(struct model *m, int session, const struct lm_event *e)
 		struct m_want *w = &m->wants[i];
 
 		if (w->used && w->session == session && (uint64_t)w->ino + 1 == e->ino &&
-			(uint64_t)w->start * UNIT == e->start && (uint64_t)w->end * UNIT == e->end &&
-			w->write == (e->mode == LM_WRITE) &&
+			(uint64_t)w->start * UNIT == e->start &&
+			(uint64_t)w->end * UNIT == e->end && w->write == (e->mode == LM_WRITE) &&
 			w->exclusive == !!(e->flags & LM_EVENT_EXCLUSIVE)) {
 			w->used = false;
 			return;
@@ -754,7 +765,8 @@ static void print_world(const struct model *m)
 		const struct m_change *c = &m->changes[i];
 
 		if (c->state != M_NONE)
-			printf("  %s change of kind %d by process %u: %d [%d, %d), %s, began %llu\n",
+			printf("  %s change of kind %d by process %u: %d [%d, %d), %s, began "
+			       "%llu\n",
 				c->state == M_PARKED ? "parked" : "active", c->kind, c->pid, c->ino,
 				c->start, c->end, policy_texts[c->policy],
 				(unsigned long long)c->began_ns);

@@ -128,8 +128,7 @@ static void unwatched_process_ends_untold(void **state)
 	int pidfd, pid = start_child(&pidfd);
 
 	for (int i = 0; i < 200; i++) /* more than the ring has entries */
-		assert_int_equal(
-			engine_watch_process(*state, pidfd, on_gone, NULL, &w[i]), 0);
+		assert_int_equal(engine_watch_process(*state, pidfd, on_gone, NULL, &w[i]), 0);
 	usleep(20000);
 	for (int i = 0; i < 199; i++)
 		engine_unwatch(*state, w[i]);

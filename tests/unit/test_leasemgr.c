@@ -104,14 +104,18 @@ static void session_gone(void *context, void *owner)
 	((struct holder *)owner)->gone = true;
 }
 
-static const struct lm_ops ops = {slot_pinned, slot_recall, slot_fresh, slot_split, slot_free, ready,
-	verdict, signal_holder, on_conflict, hold, release, inode_used, inode_idle, session_gone};
+static const struct lm_ops ops = {slot_pinned, slot_recall, slot_fresh, slot_split, slot_free,
+	ready, verdict, signal_holder, on_conflict, hold, release, inode_used, inode_idle,
+	session_gone};
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct lm_config config = {.ops = &ops, .context = w, .seed = 1,
-		.drain_ns = LM_DRAIN_NS_DEFAULT, .check = true};
+	struct lm_config config = {.ops = &ops,
+		.context = w,
+		.seed = 1,
+		.drain_ns = LM_DRAIN_NS_DEFAULT,
+		.check = true};
 
 	assert_int_equal(lm_create(&config, &w->lm), 0);
 	w->now = 1;
@@ -134,8 +138,13 @@ static int teardown(void **state)
 static int try_grant(struct world *w, struct holder *h, uint64_t start, uint64_t end,
 	enum lm_mode mode, unsigned flags, struct lm_grant *out)
 {
-	struct lm_grant_request r = {.ino = 7, .start = start, .end = end, .mode = mode,
-		.flags = flags, .pid = 1, .policy = &w->policy};
+	struct lm_grant_request r = {.ino = 7,
+		.start = start,
+		.end = end,
+		.mode = mode,
+		.flags = flags,
+		.pid = 1,
+		.policy = &w->policy};
 	int error = lm_grant(h->session, &r, w->now, out);
 
 	if (!error)
@@ -149,11 +158,16 @@ static struct lm_grant grant(struct world *w, struct holder *h, uint64_t start, 
 	assert_int_equal(try_grant(w, h, start, end, LM_WRITE, 0, &g), 0);
 	return g;
 }
-static int begin_as(struct world *w, struct op *op, enum lm_kind kind, uint64_t start,
-	uint64_t end, uint32_t pid)
+static int begin_as(struct world *w, struct op *op, enum lm_kind kind, uint64_t start, uint64_t end,
+	uint32_t pid)
 {
-	struct lm_change_request r = {.ino = 7, .start = start, .end = end, .kind = kind,
-		.pid = pid, .operation = "truncate", .policy = &w->policy};
+	struct lm_change_request r = {.ino = 7,
+		.start = start,
+		.end = end,
+		.kind = kind,
+		.pid = pid,
+		.operation = "truncate",
+		.policy = &w->policy};
 
 	op->verdict = 1;
 	return lm_change_begin(w->lm, &r, op, w->now, &op->change);
@@ -180,7 +194,8 @@ static void expect_nothing(struct holder *h)
 {
 	assert_false(lm_event_waiting(h->session));
 }
-static int give_back(struct world *w, struct holder *h, uint64_t lease, uint64_t start, uint64_t end)
+static int give_back(
+	struct world *w, struct holder *h, uint64_t lease, uint64_t start, uint64_t end)
 {
 	struct lm_grant rest;
 
@@ -415,8 +430,7 @@ static void unbreakable_pin_fails_at_once_and_is_told(void **state)
 	struct op op;
 	uint64_t pin;
 
-	assert_int_equal(
-		lm_pin(w->a.session, g.lease, 0, 8 * K, LM_PIN_UNBREAKABLE, &pin), 0);
+	assert_int_equal(lm_pin(w->a.session, g.lease, 0, 8 * K, LM_PIN_UNBREAKABLE, &pin), 0);
 	assert_int_equal(begin(w, &op, 4 * K, UINT64_MAX), -EBUSY);
 	assert_true(w->conflict.unbreakable);
 	e = expect(&w->a, LM_EVENT_RECALL);
@@ -493,8 +507,8 @@ static void no_grant_while_a_recall_is_pending_or_the_change_runs(void **state)
 static void lease_being_made_holds_the_change_up_past_its_deadline(void **state)
 {
 	struct world *w = *state;
-	struct lm_grant_request r = {.ino = 7, .start = 0, .end = M, .mode = LM_WRITE, .pid = 1,
-		.policy = &w->policy};
+	struct lm_grant_request r = {
+		.ino = 7, .start = 0, .end = M, .mode = LM_WRITE, .pid = 1, .policy = &w->policy};
 	struct lm_grant g;
 	struct op op;
 
@@ -512,8 +526,8 @@ static void lease_being_made_holds_the_change_up_past_its_deadline(void **state)
 static void failed_grant_lets_the_change_go_on(void **state)
 {
 	struct world *w = *state;
-	struct lm_grant_request r = {.ino = 7, .start = 0, .end = M, .mode = LM_WRITE, .pid = 1,
-		.policy = &w->policy};
+	struct lm_grant_request r = {
+		.ino = 7, .start = 0, .end = M, .mode = LM_WRITE, .pid = 1, .policy = &w->policy};
 	struct lm_grant g;
 	struct op op;
 
