@@ -299,6 +299,8 @@ static int check_record(const struct media_inode *m, uint64_t ino)
 	}
 	if (!payload || m->trim_start > m->trim_end || m->trim_end > FILE_BLOCKS_MAX)
 		return -EUCLEAN;
+	if (!S_ISREG(m->mode) && m->trim_start != m->trim_end)
+		return -EUCLEAN;
 	if (S_ISREG(m->mode) && m->size > FILE_BYTES_MAX)
 		return -EUCLEAN;
 	return 0;

@@ -149,7 +149,7 @@ static int check_space(struct verify *v, uint32_t id, struct space *space,
 static int check_attention(struct verify *v, uint64_t ino, bool marked)
 {
 	const struct media_inode *m = verify_record(v, ino);
-	bool should = m && (m->nlink == 0 || m->trim_start != m->trim_end);
+	bool should = m && (m->nlink == 0 || verify_trims(m));
 
 	if (marked == should || (!m && bitset_test(&v->in_use, ino)))
 		return 0;

@@ -49,6 +49,7 @@ enum repair_kind {
 	REPAIR_NLINK,
 	REPAIR_PARENT,
 	REPAIR_ACL_FLAGS,
+	REPAIR_TRIM,
 	REPAIR_LOST,      /* ino: a name in /lost+found */
 	REPAIR_ATTENTION, /* ino, a: 1 or 0 */
 	REPAIR_LEAK,      /* space, a: unit, b: count: free */
@@ -156,6 +157,12 @@ enum piece_state verify_piece(
 
 /* Is the extent one that the file's map may hold? NULL, or what is wrong. */
 const char *verify_extent_fault(struct verify *v, const struct media_extent *e);
+#define FILE_BLOCKS_LIMIT (FILE_BYTES_MAX / BLOCK_SIZE)
+/* Has recovery a range of it to free? Ranges that make no sense are repaired apart. */
+static inline bool verify_trims(const struct media_inode *m)
+{
+	return S_ISREG(m->mode) && m->trim_start < m->trim_end && m->trim_end <= FILE_BLOCKS_LIMIT;
+}
 static inline uint64_t extent_blocks(const struct media_extent *e)
 {
 	return e->blocks_state & ~EXTENT_UNWRITTEN;

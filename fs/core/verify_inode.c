@@ -10,8 +10,6 @@
 
 #include "verify_impl.h"
 
-#define FILE_BLOCKS_LIMIT (FILE_BYTES_MAX / BLOCK_SIZE)
-
 struct file { /* the inode that is looked at */
 	struct verify *v;
 	const struct media_inode *record;
@@ -84,8 +82,6 @@ static const char *record_fault(const struct media_inode *m, uint64_t ino)
 		return "says that the number is free";
 	if (S_ISREG(m->mode) && m->size > FILE_BYTES_MAX)
 		return "has an impossible size";
-	if (m->trim_start > m->trim_end)
-		return "has an impossible trim range";
 	return payload_fault(m);
 }
 
@@ -267,6 +263,14 @@ static int check_one(struct verify *v, uint64_t ino)
 		return r;
 	v->report->inodes++;
 	bitset_set(&v->sound, ino);
+	if (f.record->trim_start != f.record->trim_end && !verify_trims(f.record) &&
+		verify_found(v, ino, "dropped",
+			"inode %llu%s: has a trim range that it cannot have",
+			(unsigned long long)ino, verify_path(v, ino).text)) {
+		r = verify_queue(v, &(struct repair){.kind = REPAIR_TRIM, .ino = ino});
+		if (r < 0)
+			return r;
+	}
 	switch (f.record->mode & S_IFMT) {
 	case S_IFREG:
 		r = check_map(&f);

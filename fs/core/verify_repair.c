@@ -96,7 +96,7 @@ static void fill_inode_bitmap(struct verify *v, uint32_t group, struct media_bit
 		const struct media_inode *m = verify_record(v, first + i);
 		uint64_t bit = ATTENTION_BIT + i;
 
-		if (m && (m->nlink == 0 || m->trim_start != m->trim_end))
+		if (m && (m->nlink == 0 || verify_trims(m)))
 			bitmap->bits[bit / 64] |= 1ull << (bit % 64);
 	}
 }
@@ -200,12 +200,15 @@ static int set_field(struct verify *v, struct tx *tx, const struct repair *r)
 	case REPAIR_PARENT:
 		m->parent = r->a;
 		return 0;
+	case REPAIR_TRIM:
+		m->trim_start = m->trim_end = 0;
+		return 0;
 	case REPAIR_ACL_FLAGS:
 		m->acl_flags = (uint32_t)r->a;
 		return 0;
 	default:
 		/* A link that was not counted: no orphan any more. */
-		if (m->nlink == 0 && r->a > 0 && m->trim_start == m->trim_end)
+		if (m->nlink == 0 && r->a > 0 && !verify_trims(m))
 			error = inode_attention(v->core, tx, r->ino, false);
 		m->nlink = (uint32_t)r->a;
 		return error;

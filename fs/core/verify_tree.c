@@ -25,11 +25,11 @@ static void on_bad(void *context, uint64_t offset, const char *why)
 	w->damaged = true;
 	v->tree_damage = true;
 	if (w->ino == 0)
-		w->repair |= verify_found(v, 0, w->remedy, "the %s: its node at byte %llu %s",
+		w->repair |= verify_found(v, 0, w->remedy, "the %s: the node at byte %llu: %s",
 			w->what, (unsigned long long)offset, why);
 	else
 		w->repair |= verify_found(v, w->ino, w->remedy,
-			"inode %llu%s: the node at byte %llu of its %s %s",
+			"inode %llu%s: the node at byte %llu of its %s: %s",
 			(unsigned long long)w->ino, verify_path(v, w->ino).text,
 			(unsigned long long)offset, w->what, why);
 }

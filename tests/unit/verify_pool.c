@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dir.h"
+
 static const struct core_cred cred = {.fsetid = true};
 
 struct inode *verify_pool_get(struct core *c, const char *path)
@@ -218,6 +220,84 @@ void verify_pool_flip(struct scratch_pool *p, uint64_t offset, unsigned bit)
 	byte ^= (uint8_t)(1u << bit);
 	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
 	assert_int_equal(close(fd), 0);
+}
+
+uint64_t verify_pool_first_block(struct scratch_pool *p, const char *path)
+{
+	struct inode *ip = verify_pool_get(p->c, path);
+	const struct media_inode *m;
+
+	assert_int_equal(inode_view(p->c, NULL, ip, &m), 0);
+	uint64_t block = m->extents[0].region_block;
+	core_put(p->c, ip, 1);
+	return block;
+}
+
+void verify_pool_enter(struct scratch_pool *p, const char *dir_path, const char *name, uint64_t key,
+	uint64_t ino, int type)
+{
+	struct inode *dir = verify_pool_get(p->c, dir_path);
+	struct btree tree = inode_tree(p->c, dir);
+	uint8_t value[300];
+	struct media_dirent *d = (void *)value;
+	struct media_inode *m;
+	struct tx *tx;
+
+	d->ino = ino;
+	d->type = (uint8_t)type;
+	d->name_bytes = (uint8_t)strlen(name);
+	memcpy(d->name, name, strlen(name));
+	if (key == 0)
+		key = dir_hash(p->c->super.hash_seed, name, strlen(name));
+	assert_int_equal(tx_begin(p->c->meta, &tx), 0);
+	assert_int_equal(inode_edit(p->c, tx, dir, &m), 0);
+	assert_int_equal(btree_insert(&tree, tx, &m->tree, key, value,
+				 (uint16_t)(offsetof(struct media_dirent, name) + strlen(name))),
+		0);
+	m->size++;
+	assert_int_equal(tx_commit(tx), 0);
+	core_put(p->c, dir, 1);
+}
+
+void verify_pool_forget(struct scratch_pool *p, const char *dir_path, const char *name)
+{
+	struct inode *dir = verify_pool_get(p->c, dir_path);
+	struct dir_entry entry;
+	struct media_inode *m;
+	struct tx *tx;
+
+	assert_int_equal(tx_begin(p->c->meta, &tx), 0);
+	assert_int_equal(inode_edit(p->c, tx, dir, &m), 0);
+	assert_int_equal(dir_find(p->c, tx, dir, m, name, &entry), 0);
+	assert_int_equal(dir_delete(p->c, tx, dir, m, entry.key), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	core_put(p->c, dir, 1);
+}
+
+uint64_t verify_pool_root(struct scratch_pool *p, const char *path, bool xattrs)
+{
+	struct inode *ip = verify_pool_get(p->c, path);
+	const struct media_inode *m;
+
+	assert_int_equal(inode_view(p->c, NULL, ip, &m), 0);
+	uint64_t root = xattrs ? m->xattrs.root : m->tree.root;
+	core_put(p->c, ip, 1);
+	assert_true(root != 0);
+	return root;
+}
+
+uint64_t verify_pool_leaf(struct scratch_pool *p, uint64_t root)
+{
+	const struct media_node *n;
+	const void *view;
+
+	for (;;) {
+		assert_int_equal(tx_view(p->c->meta, NULL, root, MAGIC_NODE, &view), 0);
+		n = view;
+		if (n->level == 0)
+			return root;
+		memcpy(&root, (const uint8_t *)n + n->slots[n->count / 2].offset, sizeof(root));
+	}
 }
 
 /* ---- checking -------------------------------------------------------------------------------- */

@@ -24,6 +24,15 @@ void verify_pool_edit(struct scratch_pool *p, const char *path,
 	void (*change)(struct media_inode *record, uint64_t argument), uint64_t argument);
 void verify_pool_set_bits(struct scratch_pool *p, uint32_t space, uint64_t unit, bool set);
 uint64_t verify_pool_free_unit(struct scratch_pool *p, uint32_t space);
+/* An entry as no operation would make it. key 0: where the name belongs. */
+void verify_pool_enter(struct scratch_pool *p, const char *dir_path, const char *name, uint64_t key,
+	uint64_t ino, int type);
+/* Takes an entry out, and nothing else. */
+void verify_pool_forget(struct scratch_pool *p, const char *dir_path, const char *name);
+uint64_t verify_pool_first_block(struct scratch_pool *p, const char *path); /* of region 0 */
+/* The root node of the inode's tree, and a leaf below it. */
+uint64_t verify_pool_root(struct scratch_pool *p, const char *path, bool xattrs);
+uint64_t verify_pool_leaf(struct scratch_pool *p, uint64_t root);
 /* Flips a bit of meta while the pool is closed. */
 void verify_pool_flip(struct scratch_pool *p, uint64_t offset, unsigned bit);
 
