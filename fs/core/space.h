@@ -9,11 +9,11 @@
  *   - the quarantine holds it (space_hold): freed, but somebody may still write there.
  * So "free in memory" means: may be handed out now. The media bitmap changes only by tx_bits().
  *
- * Allocation: a caller gives a goal. Runs of at least HUGE_BLOCKS, and files that have grown past
- * SPACE_ALIGN_BYTES (SPACE_HUGE), are placed so that (unit % HUGE_BLOCKS) == `phase`, in whole free
- * 2 MiB units where there are any, so that a mapping can use huge pages. Small requests fill units
- * that are broken already. Each thread starts in a group of its own, so that writers do not queue
- * on a lock. A group whose lock is taken is passed over at first.
+ * Allocation: a caller gives a goal. Runs of at least HUGE_BLOCKS, and those asked for with
+ * SPACE_HUGE (files that have grown large), are placed so that (unit % HUGE_BLOCKS) == `phase`, in
+ * whole free 2 MiB units where there are any, so that a mapping can use huge pages. Small
+ * requests fill units that are broken already. Each thread starts in a group of its own, so that
+ * writers do not queue on a lock. A group whose lock is taken is passed over at first.
  *
  * Before a unit is handed out its backing is reserved (region_reserve); if that fails with ENOSPC
  * the allocator looks in units reserved already before it gives up.
