@@ -96,6 +96,7 @@ static void clean_up(void)
  */
 static void on_signal(int signal_number)
 {
+	signal(SIGPIPE, SIG_IGN); /* what is still to be printed may have no reader */
 	exit(128 + signal_number);
 }
 
@@ -177,6 +178,7 @@ int main(int argc, char **argv)
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	signal(SIGHUP, on_signal);
+	signal(SIGPIPE, on_signal);
 	report_begin(json);
 	for (size_t i = 0; i < GROUPS; i++) {
 		if ((!some || selected[i]) && groups[i].run(&bench) != 0) {

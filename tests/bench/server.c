@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -83,6 +84,8 @@ static void become(const char *log, int cpu, char *const argv[])
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
+	/* A benchmark that is killed takes its servers along; they unmount. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (fd < 0 || none < 0 || dup2(none, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
 		_exit(126);
 	if (cpu >= 0 && server_pin(0, cpu, -1) != 0)
