@@ -159,7 +159,10 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 			if (read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 				log_debug("ending on signal %u", info.ssi_signo);
 				end_mount(d, w->device);
-				break;
+				if (!w->ready)
+					return diag_set(diag, -EINTR,
+						"told to end before the mount was usable");
+				return 0;
 			}
 		}
 	}
