@@ -167,8 +167,8 @@ int check_outcome(struct stage *s, const struct statement *st, const struct repl
 	double ms = (double)r->elapsed_ns / 1e6;
 
 	if (r->wrong)
-		return stage_fail(s, "%s: other bytes were expected, but %s", verb_name(st->verb),
-			r->text);
+		return stage_fail(
+			s, "%s: other bytes were expected, but %s", verb_name(st->verb), r->text);
 	if (r->error != st->result)
 		return stage_fail(s, "%s: expected %s, came %s after %.1f ms%s%s",
 			verb_name(st->verb), result_name(st->result), result_name(r->error), ms,
@@ -241,8 +241,8 @@ int note_names(struct stage *s, const struct statement *st, const struct reply *
 	return 0;
 }
 
-static int begin_background(struct stage *s, const struct statement *st, struct actor *a,
-	struct command *c)
+static int begin_background(
+	struct stage *s, const struct statement *st, struct actor *a, struct command *c)
 {
 	struct background *b;
 	int r;

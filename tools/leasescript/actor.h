@@ -3,9 +3,9 @@
  * actor.h - the runner's side of an actor, and the messages between the two.
  *
  * An actor is a process of its own, at the other end of a SOCK_SEQPACKET pair. A command is carried
- * out on the actor's main thread, or, for `start`, on a thread of its own; each is answered once, by
- * its ticket. The runner knows leases and pins by name and sends what an actor needs to act on one,
- * so that a session that was forked or passed on can be used by its new process at once.
+ * out on the actor's main thread, or, for `start`, on a thread of its own; each is answered once,
+ * by its ticket. The runner knows leases and pins by name and sends what an actor needs to act on
+ * one, so that a session that was forked or passed on can be used by its new process at once.
  */
 #ifndef LEASESCRIPT_ACTOR_H
 #define LEASESCRIPT_ACTOR_H
@@ -19,41 +19,41 @@
 #define ACTOR_PATH_MAX 256 /* file names are relative to the mount */
 
 /* Beyond the verbs: what the runner asks of an actor by itself. */
-#define COMMAND_READ_DATA (VERB_COUNT + 0)  /* ordinary read and compare */
-#define COMMAND_STAT (VERB_COUNT + 1)       /* id: size, extra: bytes allocated */
-#define COMMAND_TAKE (VERB_COUNT + 2)       /* pass: the session's descriptor comes with it */
+#define COMMAND_READ_DATA (VERB_COUNT + 0)     /* ordinary read and compare */
+#define COMMAND_STAT (VERB_COUNT + 1)          /* id: size, extra: bytes allocated */
+#define COMMAND_TAKE (VERB_COUNT + 2)          /* pass: the session's descriptor comes with it */
 #define COMMAND_FIND_CONFLICT (VERB_COUNT + 3) /* id: the process that the last conflict names */
-#define COMMAND_STATUS (VERB_COUNT + 4)     /* id, extra, third: leases, pins, quarantine bytes */
+#define COMMAND_STATUS (VERB_COUNT + 4) /* id, extra, third: leases, pins, quarantine bytes */
 
 struct command {
 	uint64_t ticket;
 	uint32_t what; /* enum verb, or COMMAND_* */
 	uint32_t background;
-	uint32_t flag_write;       /* open rw; lease write */
+	uint32_t flag_write; /* open rw; lease write */
 	uint32_t flag_exclusive;
 	uint32_t flag_unbreakable;
-	uint32_t flag_zero;        /* load, data: compare with zeroes */
-	uint32_t flag_range;       /* pin, return: a range was given */
-	uint32_t answer;           /* ANSWER_* */
-	uint32_t event;            /* EVENT_* to expect; 0: nothing */
-	uint32_t slot_pin;         /* unpin: it was one of the whole lease */
-	uint64_t lease;            /* id (0: was refused), and what was granted or asked for: */
+	uint32_t flag_zero;  /* load, data: compare with zeroes */
+	uint32_t flag_range; /* pin, return: a range was given */
+	uint32_t answer;     /* ANSWER_* */
+	uint32_t event;      /* EVENT_* to expect; 0: nothing */
+	uint32_t slot_pin;   /* unpin: it was one of the whole lease */
+	uint64_t lease;      /* id (0: was refused), and what was granted or asked for: */
 	uint64_t lease_offset, lease_length;
 	uint32_t slot, pad;
 	uint64_t pin;
-	uint64_t offset, length;   /* length: size, mode, uid as the verb has it */
+	uint64_t offset, length; /* length: size, mode, uid as the verb has it */
 	uint64_t seed;
 	uint64_t time_ns;
-	char file[ACTOR_PATH_MAX]; /* of the lease, too */
+	char file[ACTOR_PATH_MAX];  /* of the lease, too */
 	char other[ACTOR_PATH_MAX]; /* rename's target; setpolicy's policy */
 };
 
 struct reply {
 	uint64_t ticket;
-	int32_t error;     /* 0 or a positive errno: what the statement came to */
-	int32_t wrong;     /* load, data, expect: it was carried out, but `text` is what came */
-	uint32_t thread;   /* COMMAND was begun in the background: the thread that does it */
-	uint32_t begun;    /* 1: this only says that it has begun */
+	int32_t error;   /* 0 or a positive errno: what the statement came to */
+	int32_t wrong;   /* load, data, expect: it was carried out, but `text` is what came */
+	uint32_t thread; /* COMMAND was begun in the background: the thread that does it */
+	uint32_t begun;  /* 1: this only says that it has begun */
 	uint64_t elapsed_ns;
 	uint64_t id, extra, third, fourth;
 	char text[200];

@@ -18,7 +18,8 @@ static int check_parked(struct stage *s, const struct statement *st)
 	if (!b || stage_await(s, b, monotonic_ns() + VALUE(2)))
 		return -1;
 	if (b->done)
-		return stage_fail(s, "%s was expected to be parked, but ended with %s after %.1f ms%s%s",
+		return stage_fail(s,
+			"%s was expected to be parked, but ended with %s after %.1f ms%s%s",
 			b->name, result_name(b->reply.error), (double)b->reply.elapsed_ns / 1e6,
 			b->reply.text[0] ? ": " : "", b->reply.text);
 	return 0;
@@ -32,8 +33,9 @@ static int check_ended(struct stage *s, const struct statement *st)
 	if (!b || stage_await(s, b, monotonic_ns() + patience))
 		return -1;
 	if (!b->done)
-		return stage_fail(s, "%s was expected to end with %s, but it has not ended in %llu s",
-			b->name, result_name(st->result), (unsigned long long)(patience / 1000000000));
+		return stage_fail(s,
+			"%s was expected to end with %s, but it has not ended in %llu s", b->name,
+			result_name(st->result), (unsigned long long)(patience / 1000000000));
 	if (note_names(s, b->statement, &b->reply))
 		return -1;
 	return check_outcome(s, st, &b->reply);
@@ -66,11 +68,11 @@ static int check_event(struct stage *s, const struct statement *st)
 	if (r.error)
 		return stage_fail(s, "expect %s: %s", TEXT(1), strerror(r.error));
 	if (r.wrong && !strcmp(TEXT(1), "nothing"))
-		return stage_fail(s, "nothing was expected to reach %s, but %s came", TEXT(0),
-			r.text);
+		return stage_fail(
+			s, "nothing was expected to reach %s, but %s came", TEXT(0), r.text);
 	if (r.wrong)
-		return stage_fail(s, "%s %s was expected to reach %s within %.1f ms, but %s", TEXT(1),
-			TEXT(2), TEXT(0), (double)c.time_ns / 1e6, r.text);
+		return stage_fail(s, "%s %s was expected to reach %s within %.1f ms, but %s",
+			TEXT(1), TEXT(2), TEXT(0), (double)c.time_ns / 1e6, r.text);
 	return 0;
 }
 
@@ -151,7 +153,9 @@ static int check_holder(struct stage *s, const struct statement *st)
 	if (r.error)
 		return stage_fail(s, "holder %s: %s", TEXT(0), strerror(r.error));
 	if (r.id != (uint64_t)a->pid)
-		return stage_fail(s, "the last conflict on %s was expected to name %s (process %d), it names process %" PRIu64,
+		return stage_fail(s,
+			"the last conflict on %s was expected to name %s (process %d), it names "
+			"process %" PRIu64,
 			TEXT(0), TEXT(1), (int)a->pid, r.id);
 	return 0;
 }

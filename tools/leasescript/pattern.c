@@ -36,7 +36,8 @@ void pattern_fill(void *out, uint64_t offset, uint64_t bytes, uint64_t seed)
 		*p++ = byte_at(seed, offset++);
 }
 
-int64_t pattern_differs(const void *found, uint64_t offset, uint64_t bytes, uint64_t seed, bool zero)
+int64_t pattern_differs(
+	const void *found, uint64_t offset, uint64_t bytes, uint64_t seed, bool zero)
 {
 	const uint8_t *p = found;
 

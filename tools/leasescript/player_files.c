@@ -164,7 +164,8 @@ static int with_path(struct player *p, const struct command *c)
 		return mkdir(path, 0777) || chmod(path, 0777) ? errno : 0;
 	default:
 		assert(c->what == VERB_SETPOLICY);
-		return setxattr(path, policy_xattr(c->other), c->other, strlen(c->other), 0) ? errno : 0;
+		return setxattr(path, policy_xattr(c->other), c->other, strlen(c->other), 0) ? errno
+											     : 0;
 	}
 }
 
@@ -182,7 +183,7 @@ static int make_file(struct player *p, const struct command *c)
 		return errno;
 	r = fchmod(fd, 0666) ? errno : 0;
 	if (!r)
-		r = c->what == VERB_FILE ? write_pattern(fd, 0, c->length, c->seed)
+		r = c->what == VERB_FILE              ? write_pattern(fd, 0, c->length, c->seed)
 		    : ftruncate(fd, (off_t)c->length) ? errno
 						      : 0;
 	close(fd);

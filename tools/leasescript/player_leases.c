@@ -3,28 +3,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "session.h"
-
-static const char *const event_names[] = {
-	[LEASEFS_EVENT_RECALL] = "recall",
-	[LEASEFS_EVENT_RECALL_CANCELLED] = "recall_cancelled",
-	[LEASEFS_EVENT_LAYOUT_CHANGED] = "layout_changed",
-	[LEASEFS_EVENT_REVOKED] = "revoked",
-	[LEASEFS_EVENT_AVAILABLE] = "available",
-	[LEASEFS_EVENT_DRAIN] = "drain",
-};
 
 /* ---- what is held ---------------------------------------------------------------------------- */
 
@@ -41,8 +27,8 @@ bool held_owns(const struct held *h, uint64_t id)
 	return false;
 }
 
-static struct held *add_held(struct session *s, uint64_t id, uint64_t offset, uint64_t length,
-	uint32_t slot, bool write)
+static struct held *add_held(
+	struct session *s, uint64_t id, uint64_t offset, uint64_t length, uint32_t slot, bool write)
 {
 	struct held *h = calloc(1, sizeof(*h));
 
@@ -169,8 +155,8 @@ static int lease(struct player *p, const struct command *c, struct reply *r)
 }
 
 /* One piece, [offset, end) of it. */
-static int return_piece(struct session *s, struct held *h, struct piece **link, uint64_t offset,
-	uint64_t end)
+static int return_piece(
+	struct session *s, struct held *h, struct piece **link, uint64_t offset, uint64_t end)
 {
 	struct piece *p = *link;
 	uint64_t piece_end = p->offset + p->length;
@@ -216,7 +202,8 @@ int lease_return(struct session *s, struct held *h, uint64_t offset, uint64_t le
 			continue;
 		}
 		some = true;
-		/* A range that reaches out of a single lease is refused by the daemon, not cut here. */
+		/* A range that reaches out of a single lease is refused by the daemon, not cut
+		 * here. */
 		if (length && h->pieces == p && !p->next) {
 			from = offset;
 			to = end;
@@ -426,200 +413,6 @@ int lease_unpin_all(struct session *s, struct held *h)
 	return r;
 }
 
-/* ---- events ---------------------------------------------------------------------------------- */
-
-static const char *event_name(uint32_t kind)
-{
-	return kind < sizeof(event_names) / sizeof(event_names[0]) && event_names[kind]
-		       ? event_names[kind]
-		       : "an unknown event";
-}
-
-static bool overlaps_request(const struct player *p, const struct command *c,
-	const struct leasefs_event *e)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	if (player_path(p, c->file, path, sizeof(path)) || stat(path, &st))
-		return false;
-	return e->inode == st.st_ino && e->offset < c->lease_offset + c->lease_length &&
-	       c->lease_offset < e->offset + e->length;
-}
-
-static bool matches(struct player *p, const struct command *c, const struct leasefs_event *e)
-{
-	struct session *s = p->session;
-
-	if (strcmp(event_name(e->kind), c->other))
-		return false;
-	if (e->kind == LEASEFS_EVENT_DRAIN)
-		return true;
-	if (e->kind == LEASEFS_EVENT_AVAILABLE)
-		return overlaps_request(p, c, e);
-	for (struct held *h = s->held; h; h = h->next)
-		if (h->id == c->lease)
-			return held_owns(h, e->lease) || held_owns(h, e->origin);
-	return e->lease == c->lease || e->origin == c->lease;
-}
-
-static bool take_matching(struct player *p, const struct command *c)
-{
-	struct session *s = p->session;
-
-	for (struct event **link = &s->events; *link; link = &(*link)->next) {
-		struct event *e = *link;
-
-		if (!matches(p, c, &e->record))
-			continue;
-		*link = e->next;
-		if (!*link)
-			s->events_end = link;
-		free(e);
-		return true;
-	}
-	return false;
-}
-
-static bool take_unexpected(struct session *s, struct reply *r)
-{
-	for (struct event *e = s->events; e; e = e->next) {
-		if (e->answered)
-			continue;
-		r->wrong = 1;
-		snprintf(r->text, sizeof(r->text), "%s of [%" PRIu64 ", %" PRIu64 ")",
-			event_name(e->record.kind), e->record.offset,
-			e->record.offset + e->record.length);
-		return true;
-	}
-	return false;
-}
-
-static void describe_waiting(struct session *s, struct reply *r)
-{
-	size_t used = 0;
-
-	r->wrong = 1;
-	if (s->dead) {
-		snprintf(r->text, sizeof(r->text), "the session has ended");
-		return;
-	}
-	used = (size_t)snprintf(r->text, sizeof(r->text), "what came is:");
-	for (struct event *e = s->events; e && used < sizeof(r->text); e = e->next)
-		used += (size_t)snprintf(r->text + used, sizeof(r->text) - used, " %s",
-			event_name(e->record.kind));
-	if (!s->events)
-		snprintf(r->text, sizeof(r->text), "nothing came");
-}
-
-static int expect(struct player *p, const struct command *c, struct reply *r)
-{
-	bool nothing = !strcmp(c->other, "nothing");
-	uint64_t until = monotonic_ns() + c->time_ns;
-	struct session *s = p->session;
-
-	for (;;) {
-		uint64_t now = monotonic_ns();
-
-		session_pump(p);
-		if (p->session != s)
-			return ENOTCONN;
-		if (nothing ? take_unexpected(s, r) : take_matching(p, c))
-			return 0;
-		if (s->dead || now >= until)
-			break;
-		session_wait(p, until - now);
-	}
-	if (!nothing)
-		describe_waiting(s, r);
-	return 0;
-}
-
-static int set_answer(struct player *p, const struct command *c)
-{
-	struct session *s = p->session;
-
-	/* What came before the change is met the old way. */
-	session_pump(p);
-	s->answer = c->answer;
-	s->answer_after_ns = c->time_ns;
-	return c->answer == ANSWER_NEVER ? 0 : session_start_reader(p);
-}
-
-/* ---- looking --------------------------------------------------------------------------------- */
-
-static int open_looking(const struct player *p, int *fd)
-{
-	char path[PATH_MAX];
-
-	if (p->session) {
-		*fd = dup(p->session->control);
-		return *fd < 0 ? errno : 0;
-	}
-	snprintf(path, sizeof(path), "%s", p->mount);
-	for (;;) {
-		char control[PATH_MAX + sizeof(LEASEFS_CONTROL_PATH) + 1], *slash;
-
-		snprintf(control, sizeof(control), "%s/%s", path, LEASEFS_CONTROL_PATH);
-		*fd = open(control, O_RDWR | O_CLOEXEC);
-		if (*fd >= 0)
-			return 0;
-		slash = strrchr(path, '/');
-		if (!slash || slash == path)
-			return ENOENT;
-		*slash = 0;
-	}
-}
-
-static int count_pins(int fd, uint64_t *pins)
-{
-	struct leasefs_leases page = {0};
-
-	*pins = 0;
-	do {
-		if (ioctl(fd, LEASEFS_IOC_LEASES, &page))
-			return errno;
-		for (uint32_t i = 0; i < page.count; i++)
-			*pins += page.leases[i].range_pins + page.leases[i].slot_pins;
-	} while (page.count);
-	return 0;
-}
-
-static int look(struct player *p, const struct command *c, struct reply *r)
-{
-	int fd, error = open_looking(p, &fd);
-
-	if (error)
-		return error;
-	if (c->what == COMMAND_STATUS) {
-		struct leasefs_status status = {0};
-
-		error = ioctl(fd, LEASEFS_IOC_STATUS, &status) ? errno : count_pins(fd, &r->extra);
-		r->id = status.leases;
-		r->third = status.quarantine_bytes;
-	} else if (c->what == VERB_DRAIN) {
-		struct leasefs_drain drain = {0};
-
-		error = ioctl(fd, LEASEFS_IOC_DRAIN, &drain) ? errno : 0;
-	} else {
-		struct leasefs_conflicts conflicts = {0};
-		char path[PATH_MAX];
-		struct stat st;
-
-		error = player_path(p, c->file, path, sizeof(path));
-		if (!error)
-			error = stat(path, &st) ? errno : 0;
-		conflicts.inode = st.st_ino;
-		if (!error)
-			error = ioctl(fd, LEASEFS_IOC_CONFLICTS, &conflicts) ? errno : 0;
-		if (!error && !conflicts.count)
-			error = ENOENT;
-		r->id = conflicts.conflicts[0].holder_pid;
-	}
-	close(fd);
-	return error;
-}
-
 /* ---- commands -------------------------------------------------------------------------------- */
 
 static int with_lease(struct player *p, const struct command *c, struct reply *r)
@@ -665,9 +458,9 @@ static int with_session(struct player *p, const struct command *c, struct reply 
 	if (!p->session)
 		error = ENOTCONN;
 	else if (c->what == VERB_EXPECT)
-		error = expect(p, c, r);
+		error = session_expect(p, c, r);
 	else if (c->what == VERB_ANSWER)
-		error = set_answer(p, c);
+		error = session_set_answer(p, c);
 	else
 		error = with_lease(p, c, r);
 	pthread_mutex_unlock(&p->lock);
@@ -713,7 +506,7 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 	case COMMAND_STATUS:
 	case COMMAND_FIND_CONFLICT:
 	case VERB_DRAIN:
-		r->error = look(p, c, r);
+		r->error = player_look(p, c, r);
 		return true;
 	}
 	return false;

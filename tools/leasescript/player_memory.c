@@ -2,8 +2,9 @@
 /*
  * player_memory.c - a lease's layout at one address, and the stores and loads through it.
  *
- * A fault during a store or load (the range was given back, or its region was cut) is EFAULT for the
- * statement. A SIGBUS at any other time is what a policy's `signal` rung sends: it ends the actor.
+ * A fault during a store or load (the range was given back, or its region was cut) is EFAULT for
+ * the statement. A SIGBUS at any other time is what a policy's `signal` rung sends: it ends the
+ * actor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,8 @@ void memory_prepare(void)
 static char *reserve(const struct held *h)
 {
 	uint64_t bytes = h->length + 2 * HUGE_BYTES;
-	char *all = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *all =
+		mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uintptr_t start;
 
 	if (all == MAP_FAILED)
@@ -187,8 +189,8 @@ int memory_load(struct held *h, const struct command *c, struct reply *r)
 		return EFAULT;
 	}
 	guard = &here;
-	at = pattern_differs(h->memory + (c->offset - h->offset), c->offset, c->length, c->seed,
-		c->flag_zero);
+	at = pattern_differs(
+		h->memory + (c->offset - h->offset), c->offset, c->length, c->seed, c->flag_zero);
 	if (at >= 0) {
 		r->wrong = 1;
 		snprintf(r->text, sizeof(r->text), "byte %llu is 0x%02x",
@@ -199,7 +201,8 @@ int memory_load(struct held *h, const struct command *c, struct reply *r)
 	return 0;
 }
 
-/* ---- registered buffers: pins of the kernel's ------------------------------------------------- */
+/* ---- registered buffers: pins of the kernel's -------------------------------------------------
+ */
 
 struct buffer {
 	struct io_uring ring;

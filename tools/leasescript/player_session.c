@@ -54,7 +54,7 @@ int session_map_lines(struct session *s, uint64_t bytes)
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The mount may be above the scenario's directory: look up to the root for the control file. */
-static int open_control(const struct player *p)
+int session_open_control(const struct player *p)
 {
 	char path[PATH_MAX];
 
@@ -145,7 +145,7 @@ int leases_open_session(struct player *p)
 	if (p->session && p->session->dead)
 		session_close(p);
 	if (!p->session) {
-		control = open_control(p);
+		control = session_open_control(p);
 		r = control < 0 ? -control : adopt_control(p, control);
 	}
 	pthread_mutex_unlock(&p->lock);

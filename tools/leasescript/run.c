@@ -74,8 +74,8 @@ static int do_all(struct stage *s, const struct script *script)
 	return 0;
 }
 
-void run_script(const struct script *script, const struct run_options *options,
-	struct run_report *report)
+void run_script(
+	const struct script *script, const struct run_options *options, struct run_report *report)
 {
 	struct stage s = {
 		.options = options,

@@ -21,7 +21,7 @@ struct run_report {
 	char text[800]; /* what was expected and what came, or why it was skipped */
 };
 
-void run_script(const struct script *script, const struct run_options *options,
-	struct run_report *report);
+void run_script(
+	const struct script *script, const struct run_options *options, struct run_report *report);
 
 #endif

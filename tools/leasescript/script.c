@@ -40,8 +40,8 @@ static const struct rule rules[] = {
 	[VERB_END] = {"end", "", false},
 	[VERB_EXIT] = {"exit", "n", false},
 	[VERB_EXPECT] = {"expect",
-		"n =recall|revoked|recall_cancelled|layout_changed|available|drain n [=within t]", false,
-		"n =nothing =for t"},
+		"n =recall|revoked|recall_cancelled|layout_changed|available|drain n [=within t]",
+		false, "n =nothing =for t"},
 	[VERB_FILE] = {"file", "n s =seed #", false},
 	[VERB_FORK] = {"fork", "n n", false},
 	[VERB_HOLDER] = {"holder", "n n", false},
@@ -163,7 +163,8 @@ static bool is_name(const char *text)
 
 	/* A slash is let through so that a file in a `dir` can be named. */
 	return n >= 1 && n <= SCRIPT_NAME_MAX &&
-	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./") == n;
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./") ==
+		       n;
 }
 
 /* Every errno that a Linux system call returns is below this. */
@@ -211,7 +212,8 @@ static int split_line(char *line, struct tokens *out, const struct complaint *c)
 /* Takes "=> RESULT" and "in LO..HI" off the end. */
 static int parse_outcome(struct tokens *t, struct statement *st, const struct complaint *c)
 {
-	if (t->count >= 2 && !strcmp(t->at[t->count - 2], "in") && strstr(t->at[t->count - 1], "..")) {
+	if (t->count >= 2 && !strcmp(t->at[t->count - 2], "in") &&
+		strstr(t->at[t->count - 1], "..")) {
 		char *range = t->at[t->count - 1];
 		char *dots = strstr(range, "..");
 
@@ -469,8 +471,8 @@ static int pair_repeats(struct script *s, unsigned *line, const struct complaint
 	return 0;
 }
 
-static int append_statement(struct script *s, unsigned *room, const struct statement *st,
-	const struct complaint *c)
+static int append_statement(
+	struct script *s, unsigned *room, const struct statement *st, const struct complaint *c)
 {
 	if (s->count == SCRIPT_STATEMENTS_MAX)
 		return complain(c, "more than %d statements", SCRIPT_STATEMENTS_MAX);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * session.h - an actor's session, shared by player_session.c, player_leases.c, player_memory.c.
+ * session.h - an actor's session, shared by the player's files but player_files.c.
  *
  * A lease that a script names may be cut: by the return of its middle, or by a revocation. What is
  * left of it are *pieces*, leases of their own to the daemon; what was revoked are *ghosts*, to be
@@ -35,7 +35,7 @@ struct held {
 struct pin {
 	struct pin *next;
 	struct held *held;
-	uint64_t id; /* 0: of the slot */
+	uint64_t id;           /* 0: of the slot */
 	struct buffer *buffer; /* registered, too; or NULL */
 };
 
@@ -72,6 +72,11 @@ int session_start_reader(struct player *p);
 /* Waits for an event to come, or the daemon's end, without the lock; not longer than that. */
 void session_wait(struct player *p, uint64_t ns);
 void session_pump(struct player *p); /* takes what events there are, without waiting */
+/* The mount's control file, whether or not there is a session. A descriptor, or -errno. */
+int session_open_control(const struct player *p);
+int session_expect(struct player *p, const struct command *c, struct reply *r);
+int session_set_answer(struct player *p, const struct command *c);
+int player_look(struct player *p, const struct command *c, struct reply *r);
 void session_close(struct player *p); /* releases the lock while the reader ends */
 
 int lease_return(struct session *s, struct held *h, uint64_t offset, uint64_t length);

@@ -65,8 +65,7 @@ static int make_file(struct stage *s, const struct statement *st)
 		c.seed = VALUE(3);
 	if (stage_ask(s, a, &c, &r))
 		return -1;
-	return r.error ? stage_fail(s, "%s %s: %s", verb_name(st->verb), TEXT(0),
-				 strerror(r.error))
+	return r.error ? stage_fail(s, "%s %s: %s", verb_name(st->verb), TEXT(0), strerror(r.error))
 		       : 0;
 }
 
@@ -97,7 +96,7 @@ static int set_answer(struct stage *s, const struct statement *st)
 
 	if (!a)
 		return -1;
-	c.answer = !strcmp(TEXT(1), "never") ? ANSWER_NEVER
+	c.answer = !strcmp(TEXT(1), "never")  ? ANSWER_NEVER
 		   : !strcmp(TEXT(1), "auto") ? ANSWER_AUTO
 					      : ANSWER_AFTER;
 	if (c.answer == ANSWER_AFTER)
@@ -140,8 +139,7 @@ static int pass_session(struct stage *s, const struct statement *st)
 		return -1;
 	}
 	close(descriptor);
-	return r.error ? stage_fail(s, "%s cannot take the session: %s", TEXT(1),
-				 strerror(r.error))
+	return r.error ? stage_fail(s, "%s cannot take the session: %s", TEXT(1), strerror(r.error))
 		       : 0;
 }
 
@@ -156,8 +154,8 @@ static int reap(struct stage *s, struct actor *a)
 		if (got == a->pid || (got < 0 && kill(a->pid, 0)))
 			break;
 		if (monotonic_ns() > until)
-			return stage_fail(s, "the process of %s (%d) does not end", a->name,
-				(int)a->pid);
+			return stage_fail(
+				s, "the process of %s (%d) does not end", a->name, (int)a->pid);
 		sleep_ns(500000);
 	}
 	stage_actor_gone(s, a);
@@ -177,7 +175,7 @@ static int signal_actor(struct stage *s, const struct statement *st)
 			return -1;
 		return reap(s, a);
 	}
-	if (kill(a->pid, st->verb == VERB_STOP ? SIGSTOP
+	if (kill(a->pid, st->verb == VERB_STOP   ? SIGSTOP
 			 : st->verb == VERB_CONT ? SIGCONT
 						 : SIGKILL))
 		return stage_fail(s, "kill: %s", strerror(errno));

@@ -5,7 +5,8 @@
 
 #include "stage.h"
 
-int do_action(struct stage *s, const struct statement *st);  /* for an actor, perhaps in the background */
+int do_action(
+	struct stage *s, const struct statement *st); /* for an actor, perhaps in the background */
 int do_setting(struct stage *s, const struct statement *st); /* pools, files, actors, time */
 int do_check(struct stage *s, const struct statement *st);   /* what must be so now */
 

@@ -150,8 +150,8 @@ int world_run(struct world *w, const char *const argv[], char *output, size_t by
 	else
 		status = wait_child(pid, until);
 	if (status == -ETIMEDOUT)
-		return fail(w, -ETIMEDOUT, "%s did not end in %d s", argv[0],
-			WORLD_PATIENCE_MS / 1000);
+		return fail(
+			w, -ETIMEDOUT, "%s did not end in %d s", argv[0], WORLD_PATIENCE_MS / 1000);
 	return status;
 }
 
@@ -232,7 +232,8 @@ static int make_top(struct world *w, const char *parent)
 		int error = errno;
 
 		w->top[0] = 0;
-		return fail(w, -error, "cannot make a directory in %s: %s", parent, strerror(error));
+		return fail(
+			w, -error, "cannot make a directory in %s: %s", parent, strerror(error));
 	}
 	/* Actors of other users must get through. */
 	return chmod(w->top, 0755) ? -errno : 0;
@@ -306,14 +307,16 @@ int world_make(struct world *w)
 	return chmod(w->mount, 01777) ? fail(w, -errno, "chmod: %s", strerror(errno)) : 0;
 }
 
-/* The files of processes that have just ended may be closed a moment after them: EBUSY till then. */
+/* The files of processes that have just ended may be closed a moment after them: EBUSY till then.
+ */
 #define BUSY_MS 5000
 
 static int try_unmount(struct world *w, char *output, size_t bytes)
 {
 	if (geteuid() == 0)
 		return umount2(w->mount, 0) ? -errno : 0;
-	return world_run(w, (const char *const[]){"fusermount3", "-u", w->mount, NULL}, output, bytes);
+	return world_run(
+		w, (const char *const[]){"fusermount3", "-u", w->mount, NULL}, output, bytes);
 }
 
 static int unmount(struct world *w)

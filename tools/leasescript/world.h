@@ -24,7 +24,7 @@ struct world {
 	char options[1024];   /* of the mount */
 	char mkfs_options[1024];
 	uint64_t pool_bytes;
-	pid_t daemon; /* 0: not running */
+	pid_t daemon;  /* 0: not running */
 	bool standing; /* --mount */
 	bool keep;
 	bool made;
@@ -32,15 +32,16 @@ struct world {
 };
 
 /* All of them: 0, or -errno with world.why set. */
-int world_make(struct world *w);       /* mkfs and mount; or a directory in the standing mount */
+int world_make(struct world *w); /* mkfs and mount; or a directory in the standing mount */
 int world_kill_daemon(struct world *w);
 int world_start_daemon(struct world *w);
-/* Unmounts and checks: -EUCLEAN if fsck.leasefs -n found something (world.why shows the first of it). */
+/* Unmounts and checks: -EUCLEAN if fsck.leasefs -n found something (world.why shows the first of
+ * it). */
 int world_end(struct world *w);
 void world_remove(struct world *w); /* whatever is left, also after a failure */
 
-/* Runs a program of the project (found beside this one, else in PATH) and waits. Its exit status, or
- * -errno. `output` gets the beginning of what it printed, to both streams. */
+/* Runs a program of the project (found beside this one, else in PATH) and waits. Its exit status,
+ * or -errno. `output` gets the beginning of what it printed, to both streams. */
 int world_run(struct world *w, const char *const argv[], char *output, size_t bytes);
 
 #endif
