@@ -303,6 +303,19 @@ static bool record_in_use(struct verify *v, uint64_t ino)
 	return m->ino == ino && m->mode != 0;
 }
 
+static int mark_in_use(struct verify *v, uint64_t ino)
+{
+	bitset_set(&v->in_use, ino);
+	if (verify_found(v, ino, "marked as in use",
+		    ino ? "inode %llu%s: its number is marked as free"
+			: "inode number %llu%s, which is never given, is marked as free",
+		    (unsigned long long)ino, ino ? verify_path(v, ino).text : ""))
+		return verify_queue(v,
+			&(struct repair){
+				.kind = REPAIR_MISSING, .space = SPACE_INODES, .a = ino, .b = 1});
+	return 0;
+}
+
 static int load_in_use(struct verify *v, uint32_t group)
 {
 	const struct media_bitmap *bitmap;
@@ -327,7 +340,13 @@ static int load_in_use(struct verify *v, uint32_t group)
 	bitmap = view;
 	static_assert(INODES_PER_GROUP % 64 == 0, "whole words");
 	memcpy(&v->in_use.words[first / 64], bitmap->bits, INODES_PER_GROUP / 8);
-	return 0;
+	/* A record that was freed has no mode: one that has belongs to somebody, whatever its bit.
+	 */
+	for (uint64_t i = 0; r == 0 && i < g.units; i++)
+		if (!bitset_test(&v->in_use, first + i) &&
+			(first + i == 0 || record_in_use(v, first + i)))
+			r = mark_in_use(v, first + i);
+	return r;
 }
 
 int verify_inodes(struct verify *v)
@@ -336,16 +355,9 @@ int verify_inodes(struct verify *v)
 
 	for (uint32_t group = 0; r == 0 && group < v->inode_numbers / INODES_PER_GROUP; group++)
 		r = load_in_use(v, group);
-	if (r == 0 && !bitset_test(&v->in_use, ROOT_INO)) {
-		/* Without its bit the root would be nobody's. */
-		bitset_set(&v->in_use, ROOT_INO);
-		if (verify_found(v, ROOT_INO, "marked as in use",
-			    "the root directory's number is marked as free"))
-			r = verify_queue(v, &(struct repair){.kind = REPAIR_MISSING,
-						    .space = SPACE_INODES,
-						    .a = ROOT_INO,
-						    .b = 1});
-	}
+	/* Without a record that can be read the root would be nobody's. */
+	if (r == 0 && !bitset_test(&v->in_use, ROOT_INO))
+		r = mark_in_use(v, ROOT_INO);
 	for (uint64_t ino = ROOT_INO; r == 0 && ino < v->inode_numbers; ino++) {
 		if (ino % 64 == 0 && v->in_use.words[ino / 64] == 0) {
 			ino += 63;

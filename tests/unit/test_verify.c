@@ -170,11 +170,20 @@ static void a_number_in_use_without_a_record_is_freed(void **state)
 	verify_pool_mend(&pool, "its record");
 }
 
-static void an_inode_marked_free_loses_its_names(void **state)
+static void an_inode_marked_free_is_marked(void **state)
 {
-	verify_pool_set_bits(&pool, SPACE_INODES, verify_pool_ino(pool.c, "/other"), false);
-	verify_pool_mend(&pool, "leads to an inode that is not in use");
-	assert_true(verify_pool_holds(pool.c, "/small", 0, 20000, 1));
+	uint64_t ino = verify_pool_ino(pool.c, "/other");
+
+	verify_pool_set_bits(&pool, SPACE_INODES, ino, false);
+	verify_pool_mend(&pool, "(/other): its number is marked as free");
+	assert_int_equal(verify_pool_ino(pool.c, "/other"), ino);
+	assert_true(verify_pool_holds(pool.c, "/other", 0, 20000, 2));
+}
+
+static void the_number_that_is_never_given_stays_taken(void **state)
+{
+	verify_pool_set_bits(&pool, SPACE_INODES, 0, false);
+	verify_pool_mend(&pool, "which is never given, is marked as free");
 }
 
 static void attention(uint64_t ino, bool on)
@@ -521,7 +530,8 @@ int main(void)
 		DAMAGE(a_leaked_metadata_block_is_freed),
 		DAMAGE(a_block_in_use_that_is_marked_free_is_marked),
 		DAMAGE(a_number_in_use_without_a_record_is_freed),
-		DAMAGE(an_inode_marked_free_loses_its_names),
+		DAMAGE(an_inode_marked_free_is_marked),
+		DAMAGE(the_number_that_is_never_given_stays_taken),
 		DAMAGE(an_orphan_without_attention_gets_it),
 		DAMAGE(attention_without_a_reason_goes),
 		DAMAGE(a_dangling_entry_is_removed),
