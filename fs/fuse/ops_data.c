@@ -146,6 +146,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buffer, of
 	struct fuse_file_info *fi)
 {
 	struct change change = {.kind = CHANGE_FILL, .operation = "write"};
+	struct stat st;
 	struct writing w = {
 		.base = {.bytes = sizeof(w),
 			.daemon = daemon_of(req),
@@ -169,6 +170,9 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buffer, of
 	w.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
 	caller_init_noted(&w.base.caller, req);
 	change.start = w.offset;
-	change.end = w.offset + w.length;
+	/* It goes where the file ends, which may not be where the kernel thinks that is. */
+	if (w.append && core_getattr(w.base.daemon->core, w.base.inode, &st, NULL) == 0)
+		change.start = (uint64_t)st.st_size;
+	change.end = change.start + w.length;
 	operation_start(&w.base, &change);
 }
