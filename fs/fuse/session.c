@@ -33,6 +33,8 @@
 #include "mountpoint.h"
 #include "ops.h"
 
+/* What a power loss may take back when nobody calls fsync: as the kernel's own filesystems do. */
+#define RELAXED_SYNC_MS 5000
 #define DETACH_WAIT_MS 1000 /* for the kernel to let go, once the mount is detached */
 
 /* ---- mounting -------------------------------------------------------------------------------- */
@@ -141,8 +143,21 @@ static void became_ready(struct daemon *d, struct waiting *w)
 	log_recovery(d);
 }
 
+/* How long to wait before everything is synced once more; -1: no media here needs it. */
+static int sync_interval(const struct daemon *d)
+{
+	struct core_info info;
+
+	core_get_info(d->core, &info);
+	return info.meta_media == REGION_PAGE_CACHE && info.durability == DURABILITY_RELAXED &&
+			       !d->options->read_only
+		       ? RELAXED_SYNC_MS
+		       : -1;
+}
+
 static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 {
+	int interval_ms = sync_interval(d);
 	struct pollfd fds[] = {{.fd = channel_event_fd(d), .events = POLLIN},
 		{.fd = w->signal_fd, .events = POLLIN}};
 
@@ -152,8 +167,11 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 			became_ready(d, w);
 		if (state == CHANNEL_ENDED)
 			break;
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		int events = poll(fds, 2, interval_ms);
+		if (events < 0 && errno != EINTR)
 			return diag_set(diag, -errno, "poll: %s", strerror(errno));
+		if (events == 0 && core_sync(d->core) != 0)
+			log_error("could not make the pool durable: see the media's own log");
 		if (fds[1].revents & POLLIN) {
 			struct signalfd_siginfo info;
 			if (read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
