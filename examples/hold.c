@@ -161,6 +161,16 @@ static void take_lease(void)
 	held = true;
 }
 
+/* One of the line's pins less; the daemon that waits for the last of them is told. */
+static void unpin_line(void)
+{
+	struct leasefs_unpinned u = {.lease = grant.lease};
+
+	if (atomic_fetch_sub((_Atomic uint32_t *)&pin_line->pins, 1) == 1 &&
+		atomic_load((_Atomic uint32_t *)&pin_line->recall))
+		call(LEASEFS_IOC_UNPINNED, &u, "UNPINNED");
+}
+
 static void do_pin(void)
 {
 	if (!held || slot_pinned || range_pin) {
@@ -179,7 +189,7 @@ static void do_pin(void)
 	} else {
 		atomic_fetch_add((_Atomic uint32_t *)&pin_line->pins, 1);
 		if (atomic_load((_Atomic uint32_t *)&pin_line->recall)) {
-			atomic_fetch_sub((_Atomic uint32_t *)&pin_line->pins, 1);
+			unpin_line();
 			printf("not pinned: it is being recalled\n");
 			return;
 		}
@@ -195,12 +205,7 @@ static void do_unpin(void)
 
 		call(LEASEFS_IOC_UNPIN, &u, "UNPIN");
 	} else if (slot_pinned) {
-		if (atomic_fetch_sub((_Atomic uint32_t *)&pin_line->pins, 1) == 1 &&
-			atomic_load((_Atomic uint32_t *)&pin_line->recall)) {
-			struct leasefs_unpinned u = {.lease = grant.lease};
-
-			call(LEASEFS_IOC_UNPINNED, &u, "UNPINNED");
-		}
+		unpin_line();
 	} else {
 		return;
 	}

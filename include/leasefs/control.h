@@ -193,10 +193,10 @@ struct leasefs_ack {
 
 /*
  * One a lease, at slot * sizeof. To pin: add one to `pins`, then read `recall`; if it is not zero,
- * take the one away again: the pin has failed. To unpin: take one away; if that makes zero and
- * `recall` is not zero, say LEASEFS_IOC_UNPINNED. Both atomic and sequentially consistent. The
- * daemon alone writes `recall`, and takes anything but 0 in `pins` for pinned, an unreadable line
- * too.
+ * unpin again: the pin has failed. To unpin: take one away; if that makes zero and `recall` is not
+ * zero, say LEASEFS_IOC_UNPINNED. A failed pin does so too, since the daemon may have read its count
+ * for a moment, and wait for its end. Both atomic and sequentially consistent. The daemon alone
+ * writes `recall`, and takes anything but 0 in `pins` for pinned, an unreadable line too.
  */
 struct leasefs_pin_line {
 	uint32_t pins;

@@ -278,22 +278,6 @@ static int acknowledge(struct session *s, struct held *h)
 
 /* ---- pins ------------------------------------------------------------------------------------ */
 
-static int pin_slot(struct session *s, const struct held *h)
-{
-	struct leasefs_pin_line *line;
-
-	if (h->slot == LEASEFS_NO_SLOT || !s->lines)
-		return ENOLCK;
-	if (((uint64_t)h->slot + 1) * sizeof(*line) > s->lines_bytes)
-		return ENOLCK;
-	line = &s->lines[h->slot];
-	__atomic_add_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
-		return 0;
-	__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
-	return EAGAIN;
-}
-
 static int unpin_slot(struct session *s, const struct held *h)
 {
 	struct leasefs_unpinned over = {.lease = h->id};
@@ -306,6 +290,23 @@ static int unpin_slot(struct session *s, const struct held *h)
 		!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
 		return 0;
 	return session_call(s, LEASEFS_IOC_UNPINNED, &over);
+}
+
+static int pin_slot(struct session *s, const struct held *h)
+{
+	struct leasefs_pin_line *line;
+
+	if (h->slot == LEASEFS_NO_SLOT || !s->lines)
+		return ENOLCK;
+	if (((uint64_t)h->slot + 1) * sizeof(*line) > s->lines_bytes)
+		return ENOLCK;
+	line = &s->lines[h->slot];
+	__atomic_add_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
+		return 0;
+	/* The daemon may have seen the count: it hears that it is gone, as from any unpin. */
+	(void)unpin_slot(s, h);
+	return EAGAIN;
 }
 
 static const struct piece *piece_with(const struct held *h, uint64_t offset)
