@@ -31,6 +31,7 @@
 #define SERVERS_MAX 8
 #define READY_WAIT_NS 60000000000ull /* recovery of a big pool is part of it */
 #define END_WAIT_NS 60000000000ull
+#define BUSY_WAIT_NS 10000000000ull
 #define POLL_INTERVAL_US 200
 
 static struct server *known[SERVERS_MAX];
@@ -245,15 +246,20 @@ static int unmount(const char *mount, int lazy)
 {
 	char tool[] = "fusermount3", plain[] = "-u", zealous[] = "-uz", quiet[] = "-q";
 	char *argv[] = {tool, quiet, lazy ? zealous : plain, (char *)(uintptr_t)mount, NULL};
+	uint64_t begin = now_ns();
 
-	if (umount2(mount, lazy ? MNT_DETACH : 0) == 0)
-		return 0;
-	if (geteuid() == 0) {
-		if (!lazy)
-			perror(mount);
-		return -1;
+	/* Whoever looks at all mounts (df, say) makes this one busy for a moment. */
+	while (umount2(mount, lazy ? MNT_DETACH : 0) != 0) {
+		if (geteuid() != 0)
+			return run_to_end("/dev/null", argv);
+		if (errno != EBUSY || now_ns() - begin > BUSY_WAIT_NS) {
+			if (!lazy)
+				perror(mount);
+			return -1;
+		}
+		usleep(POLL_INTERVAL_US);
 	}
-	return run_to_end("/dev/null", argv);
+	return 0;
 }
 
 static int wait_end(struct server *s)
