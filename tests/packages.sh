@@ -39,6 +39,7 @@ TEST_NEEDS=(
 	program:setpriv:util-linux
 	program:findmnt:mount
 	program:python3:python3
+	program:spin:spin
 )
 
 # packages_missing NEED...: prints the packages that are needed and not there.
