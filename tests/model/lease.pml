@@ -852,9 +852,11 @@ init {
 	atomic {
 		for (i : 0 .. CLIENTS - 1) {
 			run client(i);
+#if PINNERS > 0
 			for (p : 1 .. PINNERS) {
 				run pinner(i)
 			}
+#endif
 #if DEATHS
 			run hardware(i);
 #endif
