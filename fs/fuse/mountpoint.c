@@ -8,15 +8,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
+
+#define RUN_MS_MAX 30000 /* writing back what is dirty may take a while; ending must not for ever  \
+			  */
 
 extern char **environ;
 
@@ -122,6 +128,21 @@ int mountpoint_check(const struct options *o, struct diag *d)
 
 /* ---- what is done to the mount itself -------------------------------------------------------- */
 
+/* A program that waits for something that never comes does not keep the daemon from ending. */
+static void end_if_late(pid_t pid, const char *name)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0)
+		return;
+	if (poll(&end, 1, RUN_MS_MAX) == 0) {
+		log_warning("%s did not end in %d s: killed", name, RUN_MS_MAX / 1000);
+		(void)kill(pid, SIGKILL);
+	}
+	close(fd);
+}
+
 static void run(const char *const *argv)
 {
 	pid_t pid;
@@ -131,6 +152,7 @@ static void run(const char *const *argv)
 		log_warning("cannot run %s: %s", argv[0], strerror(result));
 		return;
 	}
+	end_if_late(pid, argv[0]);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return;
