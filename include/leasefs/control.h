@@ -4,6 +4,7 @@
  *
  * Changelog
  *  1  first version
+ *     LEASEFS_FEATURE_WATCH: LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS
  *
  * A program opens the control file, `.leasefs/control` in the mount's root, and says
  * LEASEFS_IOC_HELLO: that open file description is then a *session*. fork(2) and SCM_RIGHTS share
@@ -44,6 +45,7 @@
 #define LEASEFS_FEATURE_SLOT_PINS (1ull << 0)  /* pins_path can be mapped */
 #define LEASEFS_FEATURE_RANGE_PINS (1ull << 1) /* LEASEFS_IOC_PIN */
 #define LEASEFS_FEATURE_EXCLUSIVE (1ull << 2)  /* LEASEFS_GRANT_EXCLUSIVE */
+#define LEASEFS_FEATURE_WATCH (1ull << 3)      /* LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS */
 
 /* ---- session --------------------------------------------------------------------------------- */
 
@@ -384,6 +386,112 @@ struct leasefs_pins {
 	struct leasefs_pin_info pins[LEASEFS_PINS]; /* out */
 };
 
+/* Of anybody, without a session; an ordinary user sees those of their own user id. */
+#define LEASEFS_SESSION_CLOSED 1u    /* its file was closed: revoked leases are left */
+#define LEASEFS_SESSION_DEAD 2u      /* its accountable process has ended */
+#define LEASEFS_SESSION_SLOT_PINS 4u /* it has pin lines */
+struct leasefs_session_info {
+	uint64_t session;
+	uint64_t age_ns;
+	uint64_t leases; /* not revoked */
+	uint64_t revoked;
+	uint64_t range_pins;
+	uint64_t wants; /* lease requests that wait */
+	uint32_t pid, uid;
+	uint32_t flags; /* LEASEFS_SESSION_* */
+	uint32_t pad;
+};
+#define LEASEFS_SESSIONS 50u
+struct leasefs_sessions {
+	uint64_t cursor; /* 0 at first; out: for the next page */
+	uint64_t reserved[2];
+	uint32_t count;                                         /* out; 0: that was all */
+	uint32_t pad;                                           /* 0 */
+	struct leasefs_session_info sessions[LEASEFS_SESSIONS]; /* out */
+};
+
+/* File operations that wait for leases, in the order in which they came. As sessions. */
+struct leasefs_operation {
+	uint64_t number; /* as in the history */
+	uint64_t inode;
+	uint64_t offset, length; /* what is to change; length 0: to the end */
+	uint64_t waited_ns;
+	uint64_t left_ns; /* until the policy's next step; 0: none */
+	uint64_t lease;   /* one that is in its way, or 0 */
+	uint64_t session; /* of that lease */
+	uint32_t pid, uid;
+	uint32_t holder_pid, holder_uid;
+	char operation[32];
+};
+#define LEASEFS_OPERATIONS 32u
+struct leasefs_operations {
+	uint64_t skip;
+	uint64_t reserved[2];
+	uint32_t count;                                          /* out; 0: that was all */
+	uint32_t pad;                                            /* 0 */
+	struct leasefs_operation operations[LEASEFS_OPERATIONS]; /* out */
+};
+
+/*
+ * What has happened, oldest first: a bounded log of the daemon's that anybody may read, without a
+ * session; an ordinary user sees what was asked or held by their own user id. Records are numbered
+ * without gaps from 1 on, as long as the daemon lives (`boot` tells): what a reader was too late
+ * for is counted in `lost`, that of other users too. With LEASEFS_HISTORY_WATCH, poll(2) on this
+ * open file says POLLIN when there are records behind the last page that was asked for on it.
+ */
+#define LEASEFS_RECORD_SESSION_OPEN 1u
+#define LEASEFS_RECORD_SESSION_CLOSE 2u
+#define LEASEFS_RECORD_SESSION_EXIT 3u /* its accountable process has ended */
+#define LEASEFS_RECORD_SESSION_GONE 4u /* nothing is left of it */
+#define LEASEFS_RECORD_GRANT 5u
+#define LEASEFS_RECORD_RETURN 6u
+#define LEASEFS_RECORD_RECALL 7u    /* of the lease's part that `number` wants; value: deadline */
+#define LEASEFS_RECORD_CANCEL 8u    /* that recall is over, and the lease whole */
+#define LEASEFS_RECORD_REVOKE 9u    /* lease: of the revoked part; value: the one it was cut from */
+#define LEASEFS_RECORD_SIGNAL 10u   /* the policy's; value: its number */
+#define LEASEFS_RECORD_PARK 11u     /* an operation waits; value: until its deadline */
+#define LEASEFS_RECORD_COMPLETE 12u /* it was let go on, and is done; value: how long it took */
+#define LEASEFS_RECORD_BUSY 13u     /* it failed: EBUSY; value: as above. lease: who held, or 0 */
+#define LEASEFS_RECORD_INTERRUPT 14u  /* it failed: EINTR, or was not wanted any more */
+#define LEASEFS_RECORD_QUARANTINE 15u /* value: bytes kept for the revoked lease by now */
+#define LEASEFS_RECORD_RELEASE 16u    /* value: bytes that are not kept for it any more */
+#define LEASEFS_RECORD_DRAIN 17u
+#define LEASEFS_RECORD_KINDS 18u
+
+struct leasefs_record {
+	uint64_t seq;
+	uint64_t time_ns; /* CLOCK_MONOTONIC; deadlines are times of it too */
+	uint32_t kind;    /* LEASEFS_RECORD_* */
+	uint32_t flags;   /* LEASEFS_LEASE_EXCLUSIVE; revoke: LEASEFS_REVOKED_OWN */
+	uint64_t session; /* the holder's, 0: none */
+	uint64_t lease;
+	uint64_t inode;
+	uint64_t offset, length; /* length 0: to the end */
+	uint64_t number;         /* of the operation, 0: none */
+	uint64_t value;
+	uint32_t pid, uid;               /* who asks, 0: nobody in particular */
+	uint32_t holder_pid, holder_uid; /* of the session */
+	uint32_t mode;                   /* of the lease, or 0 */
+	char operation[28];              /* what is asked: "truncate", ... */
+};
+
+#define LEASEFS_HISTORY_WATCH 1u
+#define LEASEFS_RECORDS 28u
+struct leasefs_history {
+	uint64_t next;    /* 0: the oldest there is; out: where to go on */
+	uint64_t inode;   /* about this file alone; 0: all */
+	uint64_t session; /* about this session alone; 0: all */
+	uint32_t flags;   /* LEASEFS_HISTORY_* */
+	uint32_t count;   /* 0; out */
+	uint64_t reserved[2];
+	uint64_t boot[2];     /* out: other values mean another daemon, and other numbers */
+	uint64_t lost;        /* out: numbers from the `next` asked for that are no more */
+	uint64_t end;         /* out: the number that comes next; `next` == `end`: that was all */
+	uint64_t now_ns;      /* out: CLOCK_MONOTONIC */
+	uint64_t realtime_ns; /* out: CLOCK_REALTIME, at the same moment */
+	struct leasefs_record records[LEASEFS_RECORDS]; /* out */
+};
+
 /* On the descriptor of a file that is open for reading: its extents, without a lease on them. */
 struct leasefs_extents {
 	uint64_t offset;
@@ -421,6 +529,10 @@ struct leasefs_extents {
 #define LEASEFS_IOC_PINS _IOWR(LEASEFS_IOC_MAGIC, 22, struct leasefs_pins)
 #define LEASEFS_IOC_EXTENTS _IOWR(LEASEFS_IOC_MAGIC, 23, struct leasefs_extents) /* on the file */
 
+#define LEASEFS_IOC_SESSIONS _IOWR(LEASEFS_IOC_MAGIC, 24, struct leasefs_sessions)
+#define LEASEFS_IOC_OPERATIONS _IOWR(LEASEFS_IOC_MAGIC, 25, struct leasefs_operations)
+#define LEASEFS_IOC_HISTORY _IOWR(LEASEFS_IOC_MAGIC, 26, struct leasefs_history)
+
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_process) == 24, "process");
@@ -448,5 +560,11 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_release) == 24, "release");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pin_info) == 56, "pin info");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_pins) == 3408, "pins");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_extents) == 3888, "extents");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_session_info) == 64, "session info");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_sessions) == 3232, "sessions");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operation) == 112, "operation");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operations) == 3616, "operations");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_record) == 128, "record");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_history) == 3680, "history");
 
 #endif
