@@ -31,12 +31,20 @@ static const struct {
 	{"data", data_group, "reads and writes of one file, two writers"},
 	{"metadata", metadata_group, "create, chmod, rename, unlink, mkdir, rmdir"},
 	{"tree", tree_group, "unpacking and removing 20,000 files (rows of the group metadata)"},
+	{"lease", lease_group, "grant, return, pins; truncate and memory beside a million leases"},
 	{"scale", scale_group,
 		"a million names, a million extents, 1 TiB, mount, recovery, memory"},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 static struct bench bench = {.cpu = -1, .second_cpu = -1, .seed = 1, .pool_dir = "/dev/shm"};
+
+int lease_group(struct bench *b)
+{
+	int result = lease_calls(b);
+
+	return lease_crowd(b) != 0 ? -1 : result;
+}
 
 int scale_group(struct bench *b)
 {

@@ -89,15 +89,15 @@ void report_row(const struct row *row)
 	fflush(stdout);
 }
 
-void report_series(const char *group, const char *name, const char *unit, const struct series *s,
-	double target)
+void report_against(const char *group, const char *name, const char *unit, const struct series *s,
+	const char *baseline_name, double target)
 {
 	struct row row = {
 		.group = group,
 		.name = name,
 		.unit = unit,
 		.ours = series_median(s, SIDE_OURS),
-		.baseline_name = "null",
+		.baseline_name = baseline_name,
 		.baseline = series_median(s, SIDE_BASELINE),
 		.spread = series_spread(s),
 		.target = target,
@@ -105,6 +105,12 @@ void report_series(const char *group, const char *name, const char *unit, const 
 	};
 
 	report_row(&row);
+}
+
+void report_series(const char *group, const char *name, const char *unit, const struct series *s,
+	double target)
+{
+	report_against(group, name, unit, s, "null", target);
 }
 
 void report_limit(const char *group, const char *name, const char *unit, double ours, double limit)

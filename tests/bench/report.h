@@ -34,6 +34,9 @@ void report_row(const struct row *row);
 /* The usual row: a series of ours against the null server. */
 void report_series(const char *group, const char *name, const char *unit, const struct series *s,
 	double target);
+/* A series of ours against another baseline; at most `target`, or NAN for none. */
+void report_against(const char *group, const char *name, const char *unit, const struct series *s,
+	const char *baseline_name, double target);
 /* A figure that must stay under a limit. */
 void report_limit(const char *group, const char *name, const char *unit, double ours, double limit);
 unsigned report_missed(void); /* rows whose target was missed */
