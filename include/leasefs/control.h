@@ -5,6 +5,7 @@
  * Changelog
  *  1  first version
  *     LEASEFS_FEATURE_WATCH: LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS
+ *     LEASEFS_FEATURE_RECLAIM: LEASEFS_IOC_RECLAIM, LEASEFS_IOC_GRACE, LEASEFS_LEASE_INHERITED
  *
  * A program opens the control file, `.leasefs/control` in the mount's root, and says
  * LEASEFS_IOC_HELLO: that open file description is then a *session*. fork(2) and SCM_RIGHTS share
@@ -46,6 +47,7 @@
 #define LEASEFS_FEATURE_RANGE_PINS (1ull << 1) /* LEASEFS_IOC_PIN */
 #define LEASEFS_FEATURE_EXCLUSIVE (1ull << 2)  /* LEASEFS_GRANT_EXCLUSIVE */
 #define LEASEFS_FEATURE_WATCH (1ull << 3)      /* LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS */
+#define LEASEFS_FEATURE_RECLAIM (1ull << 4)    /* LEASEFS_IOC_RECLAIM, _GRACE */
 
 /* ---- session --------------------------------------------------------------------------------- */
 
@@ -61,7 +63,7 @@ struct leasefs_hello {
 	uint64_t reserved[4];
 	uint64_t session;      /* out: its number, as messages name it */
 	uint64_t cookie[2];    /* out: for LEASEFS_IOC_GRANT. Whoever has it may lease for this session */
-	uint64_t boot[2];      /* out: other values mean another daemon: leases are void */
+	uint64_t boot[2];      /* out: the boot verifier: other values mean another daemon */
 	uint32_t pid;          /* out: the accountable process */
 	uint32_t pin_line_bytes; /* out: sizeof(struct leasefs_pin_line) */
 	uint64_t pin_file_bytes; /* out: how much of the file may be mapped now */
@@ -191,6 +193,66 @@ struct leasefs_ack {
 	uint64_t reserved[2];
 };
 
+/* ---- after another daemon's end -------------------------------------------------------------- */
+
+/*
+ * When a daemon ends, by whatever signal, its descriptors give ENOTCONN, and mappings and pin lines
+ * stay. The next daemon of the same boot of the machine finds the sessions, leases and pins written
+ * down, and waits for their holders: a *grace period* (mount option `grace`), in which nothing that
+ * needs one of these leases out of its way goes on. To go on, a program opens the new mount's
+ * control file, says HELLO as always, and before it asks for any lease there, RECLAIM:
+ *
+ *     cookie, boot   of its session, as the HELLO of the earlier daemon gave them
+ *     lease          one of that session's leases; 0: any that is not reclaimed yet
+ *
+ * The first RECLAIM that finds the session makes the two one: the open file now is the session of
+ * old, with its number, its pin file, its lines and range pins (their ids stay), and HELLO's new
+ * cookie; the pin file that HELLO named is void. The lease keeps id, slot, range, mode and extents,
+ * so mappings and pins need nothing done to them, and pinning goes on meanwhile; recalls and
+ * revocations that the client has not answered come again as events, with new deadlines. What was
+ * asked for and not answered (grants, returns) may have happened or not: so the range, mode and
+ * flags are outputs, and `lease` 0 in a loop until ENOENT finds leases that the client never heard
+ * of. Any process with the cookie and the session's user id may reclaim; it becomes accountable.
+ *
+ * When the grace period is over (early, if nothing is left to be reclaimed), what was not reclaimed
+ * is revoked: it delays nobody, and its blocks are not reused until the processes that have it
+ * mapped are gone, an administrator says so, or it is acknowledged: RECLAIM says ESTALE then, but
+ * the session is one with this open file all the same, and LEASEFS_IOC_ACK works.
+ *
+ * ESTALE: `boot` is of no daemon whose sessions are known (another boot of the machine, or nothing
+ * was left of them), or the lease has been revoked: unmap it, then ACK (ENOENT: there is no need).
+ * EPERM: no session of that daemon has the cookie, or it is another user's. ENOENT: not a lease of
+ * that session any more; with 0: that were all. EBUSY: this open file is another session of old
+ * already, or has leases of its own; or another open file has reclaimed that session. The one whose
+ * answer was lost in a further end of the daemon says the older cookie and boot again.
+ */
+struct leasefs_reclaim {
+	uint64_t cookie[2];
+	uint64_t boot[2];
+	uint64_t lease; /* 0: any; out */
+	uint64_t reserved[2];
+	uint64_t session;        /* out: its number, of old */
+	uint64_t inode;          /* out: st_ino */
+	uint64_t offset, length; /* out */
+	uint64_t pin_file_bytes; /* out */
+	uint32_t mode;           /* out: LEASEFS_MODE_* */
+	uint32_t flags;          /* out: LEASEFS_GRANT_* */
+	uint32_t slot;           /* out: pin line, or LEASEFS_NO_SLOT */
+	uint32_t range_pins;     /* out: how many pins of ranges it has */
+	uint32_t left;           /* out: leases of the session that are not reclaimed yet */
+	uint32_t pad;            /* 0 */
+};
+
+/* The grace period, for anybody, without a session. */
+struct leasefs_grace {
+	uint64_t reserved[2];
+	uint64_t boot[2];   /* out: this daemon's */
+	uint64_t left_ns;   /* out: until its end; 0: there is none */
+	uint64_t inherited; /* out: leases that are not reclaimed yet */
+	uint64_t reclaimed; /* out: since the daemon's start */
+	uint64_t revoked;   /* out: by the grace period's end */
+};
+
 /* ---- pins ------------------------------------------------------------------------------------ */
 
 /*
@@ -286,6 +348,7 @@ struct leasefs_status {
 #define LEASEFS_LEASE_REVOKED 4u
 #define LEASEFS_LEASE_PINNED 8u
 #define LEASEFS_LEASE_ORPHANED 32u /* its session was closed; waits for its process to end */
+#define LEASEFS_LEASE_INHERITED 64u /* of an earlier daemon's, and not reclaimed yet */
 
 struct leasefs_lease_info {
 	uint64_t lease;
@@ -532,6 +595,8 @@ struct leasefs_extents {
 #define LEASEFS_IOC_SESSIONS _IOWR(LEASEFS_IOC_MAGIC, 24, struct leasefs_sessions)
 #define LEASEFS_IOC_OPERATIONS _IOWR(LEASEFS_IOC_MAGIC, 25, struct leasefs_operations)
 #define LEASEFS_IOC_HISTORY _IOWR(LEASEFS_IOC_MAGIC, 26, struct leasefs_history)
+#define LEASEFS_IOC_RECLAIM _IOWR(LEASEFS_IOC_MAGIC, 27, struct leasefs_reclaim)
+#define LEASEFS_IOC_GRACE _IOWR(LEASEFS_IOC_MAGIC, 28, struct leasefs_grace)
 
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
@@ -566,5 +631,7 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operation) == 112, "operation");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operations) == 3616, "operations");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_record) == 128, "record");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_history) == 3680, "history");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_reclaim) == 120, "reclaim");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_grace) == 64, "grace");
 
 #endif
