@@ -241,8 +241,8 @@ static void approve(struct lm_change *c, bool orphan)
 /* ---- deciding -------------------------------------------------------------------------------- */
 
 struct view {
-	bool others; /* leases of others are in the way */
-	bool in_use; /* one is in the middle of a call */
+	bool others;                /* leases of others are in the way */
+	bool in_use;                /* one is in the middle of a call */
 	const struct lease *pinned; /* others', where it counts; sought when time is over */
 	const struct lease *own_pinned;
 };
@@ -283,6 +283,16 @@ static struct view look(struct lm_change *c, bool all)
 	return v;
 }
 
+static bool waits_for_grace(struct lm_change *c)
+{
+	struct lease_cursor at;
+	struct lease *l = c->lm->status.inherited ? first_conflict(c, &at) : NULL;
+
+	while (l && (!l->inherited || is_own(c, l)))
+		l = next_conflict(c, &at);
+	return l != NULL;
+}
+
 static void enter_rung(struct lm_change *c, uint64_t now_ns);
 
 /* At `busy` or `orphan`, when every other way has been tried. */
@@ -303,12 +313,30 @@ static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns
 	}
 }
 
+/* What it waited for has been reclaimed or is gone: its ladder begins. `c` may be no more. */
+static void leave_grace(struct lm_change *c, uint64_t now_ns)
+{
+	const struct lm *lm = c->lm;
+	int result = change_park(c, now_ns);
+
+	if (c->kind == LM_WANT || result == LM_PARKED)
+		return;
+	lm->ops->verdict(lm->config.context, c->operation, c, result);
+	if (result < 0)
+		change_free(c);
+}
+
 void change_decide(struct lm_change *c, uint64_t now_ns)
 {
 	struct view v;
 
 	if (c->state != CHANGE_PARKED)
 		return;
+	if (c->grace) {
+		if (!waits_for_grace(c))
+			leave_grace(c, now_ns);
+		return;
+	}
 	v = look(c, c->last_chance);
 	if (c->kind == LM_WANT && blocked_by_change(c))
 		return;
@@ -408,12 +436,14 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 {
 	const struct lm_policy *p = &c->policy;
 
-	c->began_ns = now_ns;
 	c->time_over =
 		p->rungs[0].kind != LM_RUNG_RECALL && p->rungs[p->count - 1].kind != LM_RUNG_WAIT;
-	c->beginning = true;
+	c->grace = waits_for_grace(c);
 	c->result = LM_PARKED;
+	c->beginning = !c->grace;
 	recall_all(c);
+	if (c->grace)
+		return LM_PARKED;
 	change_decide(c, now_ns);
 	if (c->result == LM_PARKED && c->state == CHANGE_PARKED)
 		enter_rung(c, now_ns);

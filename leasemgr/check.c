@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* check.c - the invariants L1 to L9 of leasemgr.h, asserted. O(everything): for tests. */
+/* check.c - the invariants L1 to L10 of leasemgr.h, asserted. O(everything): for tests. */
 #include "manager.h"
 
 #include <assert.h>
@@ -41,7 +41,7 @@ static void check_exclusive(const struct lease *l)
 }
 
 struct totals {
-	uint64_t leases, ghosts, pins, links, parked, active, wants, inodes;
+	uint64_t leases, ghosts, inherited, pins, links, parked, active, wants, inodes;
 };
 
 static void check_lease(
@@ -53,7 +53,8 @@ static void check_lease(
 	assert(leased_inode_find(s->lm, l->inode->ino) == l->inode && l->inode->used);
 	assert(l->tree == TREE_NONE || in_tree(&l->inode->leases[l->tree], &l->node));
 	assert(!l->making || l->in_use);
-	assert(!s->closed || l->tree >= TREE_GHOSTS || l->in_use);
+	assert(!s->closed || l->tree >= TREE_GHOSTS || l->in_use || (s->inherited && l->inherited));
+	assert(!l->inherited || (l->tree < TREE_GHOSTS && !l->in_use && slot >= s->reclaim_slot));
 	assert(!s->closed || !l->source.pending);
 	if (l->tree < TREE_GHOSTS) {
 		t->leases++;
@@ -73,7 +74,7 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 {
 	const struct source *source;
 	const struct lm_change *c;
-	uint64_t leases = 0, pins = 0, wants = 0, ready = 0, pending = 0;
+	uint64_t leases = 0, pins = 0, wants = 0, ready = 0, pending = 0, inherited = 0;
 
 	for (uint32_t i = 0; i < s->leases.capacity; i++) {
 		const struct lease *l = s->leases.items[i];
@@ -82,6 +83,7 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 			continue;
 		check_lease(s, i, l, t);
 		leases++;
+		inherited += l->inherited;
 		pending += l->source.pending && !l->making;
 	}
 	for (uint32_t i = 0; i < s->pins.capacity; i++) {
@@ -107,11 +109,13 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		assert(source->pending);
 	}
 	assert(ready == pending); /* L8 */
+	assert(inherited == s->inherited_count && (!s->inherited || s->closed));
 	assert(leases == s->lease_count && pins == s->pin_count && wants == s->want_count);
 	assert(s->spare_wanted == 0 && s->spare_count == 0);
 	assert(leases <= 1u << SLOT_BITS && pins <= LM_PINS_PER_SESSION_MAX); /* L9 */
 	assert(wants <= LM_WANTS_PER_SESSION_MAX);
 	assert(!s->timer.at || lm->timers.items[s->timer.at - 1] == &s->timer);
+	t->inherited += inherited;
 	t->pins += pins;
 	t->wants += wants;
 }
@@ -121,7 +125,7 @@ static void check_change(const struct lm *lm, const struct lm_change *c, struct 
 	const struct inode_leases *in = c->inode;
 	struct lease_cursor at;
 	struct lease *l;
-	bool delayed = false;
+	bool delayed = false, grace = false;
 
 	for (l = lease_first(&at, c->inode, c->node.start, c->node.end, false); l;
 		l = lease_next(&at)) {
@@ -130,6 +134,7 @@ static void check_change(const struct lm *lm, const struct lm_change *c, struct 
 		assert(overlap(&l->node, &c->node));
 		asked.state = CHANGE_PARKED;
 		delayed = delayed || change_in_way_of(&asked, l) || l->in_use;
+		grace = grace || (l->inherited && change_in_way_of(&asked, l));
 		if (c->state == CHANGE_ACTIVE && (c->kind == LM_FREE || c->kind == LM_MOVE))
 			assert /* L3 */ (!change_in_way_of(&asked, l));
 	}
@@ -145,7 +150,8 @@ static void check_change(const struct lm *lm, const struct lm_change *c, struct 
 		t->parked++;
 		assert(delayed); /* L5 */
 	}
-	assert(c->timer.at || c->last_chance || c->passive);
+	assert(c->timer.at || c->last_chance || c->passive || c->grace);
+	assert(c->grace == grace && (!grace || !c->timer.at));
 }
 
 void lm_check(const struct lm *lm)
@@ -186,6 +192,7 @@ void lm_check(const struct lm *lm)
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
 	assert(sessions == lm->status.sessions && sessions <= LM_SESSIONS_MAX);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
+	assert(t.inherited == lm->status.inherited && (!t.inherited || lm->grace.at)); /* L10 */
 	assert(t.pins == lm->status.range_pins && t.wants == lm->status.wants);
 	assert(t.parked == lm->status.parked && t.active == lm->status.active);
 	assert(t.inodes == lm->inode_count && lm->timers.count <= lm->timer_owners);

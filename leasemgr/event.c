@@ -173,18 +173,21 @@ void lm_layout_changed(
 			source_mark(l->session, &l->source, PENDING_LAYOUT);
 }
 
+void session_tell_drain(struct lm_session *s)
+{
+	bool waited = lm_event_waiting(s);
+
+	if (s->closed)
+		return;
+	s->drain_pending = true;
+	tell(s, waited);
+}
+
 void lm_drain(struct lm *lm)
 {
 	struct lm_session *s;
 
 	lm->status.draining = true;
 	LIST_FOREACH(s, &lm->sessions, all)
-	{
-		bool waited = lm_event_waiting(s);
-
-		if (s->closed)
-			continue;
-		s->drain_pending = true;
-		tell(s, waited);
-	}
+	session_tell_drain(s);
 }

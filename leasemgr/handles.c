@@ -70,6 +70,30 @@ void handles_put(struct handles *h, uint32_t slot)
 	h->free[h->free_count++] = slot;
 }
 
+int handles_place(struct handles *h, uint32_t slot, void *object)
+{
+	while (slot >= h->capacity) {
+		int error = grow(h, h->capacity ? h->capacity * 2 : 8);
+
+		if (error)
+			return error;
+	}
+	if (h->items[slot])
+		return -EUCLEAN;
+	h->items[slot] = object;
+	if (slot >= h->used_slots)
+		h->used_slots = slot + 1;
+	return 0;
+}
+
+void handles_order(struct handles *h)
+{
+	h->free_count = 0;
+	for (uint32_t slot = h->capacity; slot-- > 0;)
+		if (!h->items[slot])
+			h->free[h->free_count++] = slot;
+}
+
 void *handles_find(const struct handles *h, uint64_t id)
 {
 	uint32_t slot = (uint32_t)id & SLOT_MASK;

@@ -54,7 +54,7 @@ static struct lease *find_live(const struct lm_session *s, uint64_t id)
 {
 	struct lease *l = lease_find(s, id);
 
-	return l && l->tree < TREE_GHOSTS ? l : NULL;
+	return l && l->tree < TREE_GHOSTS && !l->inherited ? l : NULL;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -116,6 +116,17 @@ static void lease_displace(struct lease *l)
 	l->tree = TREE_NONE;
 }
 
+static void attach(struct lease *l, struct lm_session *s, struct inode_leases *in)
+{
+	l->inode = in;
+	l->session = s;
+	s->lease_count++;
+	if (in->count++ == 0 && !in->used) {
+		in->used = true;
+		in->owner = s->lm->ops->inode_used(s->lm->config.context, in->ino);
+	}
+}
+
 /* `l` is raw memory; a slot is reserved. The caller places it. */
 static void lease_init(struct lease *l, struct lm_session *s, struct inode_leases *in,
 	uint64_t start, uint64_t end, enum lm_mode mode, uint64_t now_ns)
@@ -131,16 +142,10 @@ static void lease_init(struct lease *l, struct lm_session *s, struct inode_lease
 	l->source.kind = SOURCE_LEASE;
 	l->tree = TREE_NONE;
 	l->mode = (uint8_t)mode;
-	l->inode = in;
-	l->session = s;
 	l->granted_ns = now_ns;
 	SLIST_INIT(&l->holds);
 	lm->ops->slot_fresh(lm->config.context, s->owner, l->slot, used_before);
-	s->lease_count++;
-	if (in->count++ == 0 && !in->used) {
-		in->used = true;
-		in->owner = lm->ops->inode_used(lm->config.context, in->ino);
-	}
+	attach(l, s, in);
 }
 
 static void count_lease(struct lm *lm, const struct lease *l, int n)
@@ -154,12 +159,38 @@ static void count_lease(struct lm *lm, const struct lease *l, int n)
 	}
 }
 
+void lease_enter(
+	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree)
+{
+	attach(l, s, in);
+	lease_place(l, tree);
+	count_lease(s->lm, l, 1);
+}
+
+void lease_persist(const struct lease *l)
+{
+	const struct lm *lm = l->session->lm;
+	struct lm_lease_record r = {.lease = l->node.id,
+		.origin = l->origin,
+		.rest = l->rest,
+		.ino = l->inode->ino,
+		.start = l->node.start,
+		.end = l->node.end,
+		.mode = l->mode,
+		.flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
+			 (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0)};
+
+	if (lm->ops->persist)
+		lm->ops->persist(lm->config.context, l->session->owner, &r);
+}
+
 void lease_end(struct lease *l)
 {
 	struct lm_session *s = l->session;
 	struct lm *lm = s->lm;
 
 	pins_end(l);
+	lease_not_inherited(l);
 	source_clear(s, &l->source, 0xff);
 	count_lease(lm, l, -1);
 	lease_displace(l);
@@ -229,11 +260,16 @@ static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t a
 	lease_init(
 		rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode, l->granted_ns);
 	tell_split(l, rest);
-	while (l->range_pins && (p = pin_first(l, at, l->node.end))) {
-		p->lease = rest;
-		l->range_pins--;
-		rest->range_pins++;
+	if (l->inherited) {
+		rest->inherited = true;
+		rest->was_recalled = l->was_recalled;
+		l->session->inherited_count++;
+		l->session->lm->status.inherited++;
+		if (rest->slot < l->session->reclaim_slot)
+			l->session->reclaim_slot = rest->slot;
 	}
+	while (l->range_pins && (p = pin_first(l, at, l->node.end)))
+		pin_move(p, rest);
 	return rest;
 }
 
@@ -244,18 +280,21 @@ static struct lease *cut(struct lease *l, uint64_t start, uint64_t end, struct l
 	struct lease *rest = NULL;
 
 	lease_displace(l);
-	if (start > l->node.start && end < l->node.end)
+	if (start > l->node.start && end < l->node.end) {
 		rest = split_off(l, memory, end);
+		lease_place(rest, tree);
+		count_lease(l->session->lm, rest, 1);
+		lease_persist(rest);
+	}
 	if (start > l->node.start)
 		l->node.end = start;
 	else
 		l->node.start = end;
 	assert(l->node.start < l->node.end);
 	lease_place(l, tree);
+	lease_persist(l);
 	leased_inode_dirty(l->session->lm, l->inode, start, end);
 	if (rest) {
-		lease_place(rest, tree);
-		count_lease(l->session->lm, rest, 1);
 		lease_review_recall(rest);
 	}
 	if (l->recalled)
@@ -268,38 +307,58 @@ static bool in_middle(const struct lease *l, uint64_t start, uint64_t end)
 	return start > l->node.start && end < l->node.end;
 }
 
-void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
+/* It is a ghost from now on, of `origin`. */
+static void haunt(struct lease *ghost, uint64_t origin, bool own)
+{
+	struct lm *lm = ghost->session->lm;
+
+	ghost->origin = origin;
+	ghost->own = own;
+	lease_place(ghost, TREE_GHOSTS);
+	count_lease(lm, ghost, 1);
+	lease_persist(ghost);
+	source_mark(ghost->session, &ghost->source, PENDING_REVOKED);
+	lm->status.revocations++;
+}
+
+static void revoke_whole(struct lease *l, bool own)
 {
 	struct lm_session *s = l->session;
 	struct lm *lm = s->lm;
-	struct lease *ghost = l, *rest = NULL;
-	uint64_t id = l->node.id;
+
+	count_lease(lm, l, -1);
+	lease_displace(l);
+	lease_not_inherited(l);
+	source_clear(s, &l->source, 0xff);
+	if (!l->recalled)
+		lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
+	l->recalled = false;
+	leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
+	haunt(l, l->node.id, own);
+}
+
+void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
+{
+	struct lm_session *s = l->session;
+	struct lease *ghost, *rest;
 
 	assert(l->tree < TREE_GHOSTS && l->in_use == 0);
 	start = start > l->node.start ? start : l->node.start;
 	end = end < l->node.end ? end : l->node.end;
-	whole = whole || (start == l->node.start && end == l->node.end);
-	if (whole) {
-		count_lease(lm, l, -1);
-		lease_displace(l);
-		source_clear(s, &l->source, 0xff);
-		if (!l->recalled)
-			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
-		l->recalled = false;
-		leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
-	} else {
-		ghost = take_spare(s);
-		rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
-		lease_init(ghost, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
-		tell_split(l, ghost);
+	if (whole || (start == l->node.start && end == l->node.end)) {
+		revoke_whole(l, own);
+		return;
 	}
-	ghost->origin = id;
-	ghost->rest = rest ? rest->node.id : 0;
-	ghost->own = own;
-	lease_place(ghost, TREE_GHOSTS);
-	count_lease(lm, ghost, 1);
-	source_mark(s, &ghost->source, PENDING_REVOKED);
-	lm->status.revocations++;
+	/* First the ghost, so that at no moment what is on media lacks the range that it has. */
+	ghost = take_spare(s);
+	lease_init(ghost, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
+	tell_split(l, ghost);
+	haunt(ghost, l->node.id, own);
+	rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
+	if (rest) {
+		ghost->rest = rest->node.id;
+		lease_persist(ghost);
+	}
 }
 
 /* ---- calls of the owner ---------------------------------------------------------------------- */
@@ -443,6 +502,7 @@ int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_
 			lease_review_recall(l);
 		leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	}
+	lease_persist(l);
 	settle(s->lm, now_ns);
 	return 0;
 }

@@ -15,7 +15,8 @@
  * fail. want     a lease that could not be granted: a change of a kind of its own, whose verdict is
  * the event `available`. ghost    a lease that was revoked, while somebody may still have the
  * mapping. It delays nobody, but what is freed under it is held in quarantine. hold     an extent
- * in quarantine, with a count of the leases and ghosts that may touch it.
+ * in quarantine, with a count of the leases and ghosts that may touch it. inherited  a lease of an
+ * earlier life of the owner's, put back from what ops->persist wrote down, and not reclaimed yet.
  *
  * States of a lease (next state; "-" means that it is no more)
  *   event                          MAKING         HELD            RECALLED        GHOST
@@ -36,8 +37,19 @@
  * a lease on either side that did not overlap the change. On the last row but one, GHOST is for
  * what is pinned: it drains.
  *
+ * A lease that is put back is INHERITED: HELD or RECALLED with `inherited` set, of a session that
+ * nobody has open until it is adopted.
+ *   reclaim                        HELD or RECALLED, whichever the flag hid
+ *   change of others parks on it   no rung of its ladder begins while one is in its way
+ *   own process changes, unpinned  GHOST (or cut), as any
+ *   return, downgrade, commit, pin ENOENT
+ *   grace over                     GHOST; changes that waited for it begin their ladders
+ *   process gone, not adopted      GHOST, pinned or not: it drains, as its ghosts do
+ *   adopted session closed         GHOST, or - (as HELD)
+ *
  * States of a change
- *   PARKED   waiting; a timer for its rung, unless the rung has none
+ *   PARKED   waiting; a timer for its rung, unless the rung has none, or it waits for the grace
+ *            period's end
  *   ACTIVE   verdict 0 was given: the owner does it now and calls lm_change_end(); until then no
  *            grant is made that it would have had to recall
  *   READY    (a want) `available` waits to be read
@@ -51,11 +63,13 @@
  *  L3. No lease overlaps an active change that takes blocks away.
  *  L4. Exclusive leases of different sessions do not overlap, nor shared ones of others.
  *  L5. Every parked change has a lease (or, a want, a change) in its way, and a timer unless its
- *      rung is the last or its time is over and it only waits for somebody's `in_use`.
+ *      rung is the last or its time is over and it only waits for somebody's `in_use`; but none
+ *      while an inherited lease of others is in its way.
  *  L6. A pin lies inside its lease, whose count it is in.
  *  L7. A hold has as many links as its count says, and at least one.
  *  L8. A session with something to read is in the state `ready`, told once to the owner.
  *  L9. No bound named below is exceeded.
+ *  L10. There are inherited leases only while the grace period's timer runs.
  *
  * Events are state, not a queue: each lease, ghost and want has a few pending bits and one link in
  * its session's list, so there is always room. A recall that is over before it was read is never
@@ -120,6 +134,18 @@ struct lm_conflict {
 	bool own; /* the asker's own pin */
 };
 
+#define LM_SLOT_BITS 20u /* the low bits of a lease's or range pin's id are its slot */
+
+/* What has to outlive the owner, of a lease or ghost. */
+struct lm_lease_record {
+	uint64_t lease;
+	uint64_t origin, rest; /* a ghost's, as in its event */
+	uint64_t ino;
+	uint64_t start, end;
+	uint32_t mode;
+	uint32_t flags; /* LM_LEASE_EXCLUSIVE, LM_LEASE_REVOKED */
+};
+
 /*
  * Effects. None may call leasemgr, block, or take a lock that is held while leasemgr is called:
  * they note down, and the owner acts afterwards. `owner` is the session's, as given at its opening.
@@ -147,12 +173,21 @@ struct lm_ops {
 	void *(*inode_used)(void *context, uint64_t ino);
 	void (*inode_idle)(void *context, void *inode_owner);
 	void (*session_gone)(void *context, void *owner); /* the session's memory goes now */
+	/* NULL, or: this lease or ghost is so from now on, on media if it is to be found again.
+	 * Not told of one that is being made: that is its owner's, before lm_grant_done(). Of a cut
+	 * the new parts come first (after slot_split), so that any prefix of it covers the whole.
+	 */
+	void (*persist)(void *context, void *owner, const struct lm_lease_record *record);
+	/* NULL, or: of that range pin. */
+	void (*pin_moved)(void *context, void *owner, uint64_t pin, uint64_t lease);
+	void (*pin_gone)(void *context, void *owner, uint64_t pin);
 };
 
 struct lm_config {
 	const struct lm_ops *ops;
 	void *context;
 	uint64_t seed;     /* of the trees */
+	uint64_t first_id; /* above every number of an earlier life; 0: there was none */
 	uint64_t drain_ns; /* LM_DRAIN_NS_DEFAULT */
 	bool check;        /* lm_check() after every transition */
 };
@@ -231,6 +266,7 @@ int lm_ack(struct lm_session *s, uint64_t lease, uint64_t now_ns);
 #define LM_LEASE_PINNED 8u
 #define LM_LEASE_MAKING 16u
 #define LM_LEASE_ORPHANED 32u /* its session has been closed */
+#define LM_LEASE_INHERITED 64u
 struct lm_lease_info {
 	uint64_t lease;
 	uint64_t origin; /* a ghost: the lease that it was, or was cut from */
@@ -249,6 +285,48 @@ struct lm_lease_info {
 };
 /* Without asking for the slot's pin. -ENOENT. */
 int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out);
+
+/* ---- another life ---------------------------------------------------------------------------- */
+
+/*
+ * What an earlier life has left, put back before anything else happens: sessions by rising number,
+ * of each its leases, then its range pins and holds, then lm_session_restored(), and when all are
+ * there lm_grace_begin(). -EUCLEAN: it contradicts itself, or what is there. -ENOMEM. After an
+ * error nothing but lm_destroy() is to be called.
+ *
+ * The session is closed, but kept for whoever adopts it: its leases stay until the grace period
+ * ends, its ghosts until the process is gone.
+ */
+int lm_session_restore(struct lm *lm, uint64_t number, uint32_t pid, uint32_t uid, void *owner,
+	struct lm_session **out);
+/* `ino` 0: of a file that is no more (a ghost then). `was_recalled`: the holder may know of it. */
+int lm_lease_restore(
+	struct lm_session *s, const struct lm_lease_record *r, bool was_recalled, uint64_t now_ns);
+/* -ENOENT: no lease of the session has that range. `lease` is looked at first. */
+int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t start, uint64_t end,
+	unsigned flags);
+/* That lease's holder may touch blocks that its file does not have any more. */
+int lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region, uint64_t region_offset,
+	uint64_t length);
+void lm_session_restored(struct lm_session *s);
+/* Until that time. It ends early when nothing is inherited any more. -ENOMEM. */
+int lm_grace_begin(struct lm *lm, uint64_t end_ns, uint64_t now_ns);
+
+/* Nobody has adopted it. */
+bool lm_session_is_inherited(const struct lm_session *s);
+/* An open file of that process goes on with it. What it was not told yet, or again, it is told. */
+void lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t now_ns);
+/* Another owner, from now on. */
+void lm_session_set_owner(struct lm_session *s, void *owner);
+bool lm_session_is_empty(const struct lm_session *s); /* no lease, ghost or want */
+/*
+ * The holder goes on with that lease, or (0) with any that is inherited: its id is the result.
+ * -ENOENT: none such; -ESTALE: it was revoked. Again: 0.
+ */
+int lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns);
+uint64_t lm_session_inherited(const struct lm_session *s); /* leases still to be reclaimed */
+uint64_t lm_next_number(const struct lm *lm);              /* all that were used are below it */
+uint64_t lm_grace_end(const struct lm *lm); /* 0: there is no grace period (any more) */
 
 /* ---- pins ------------------------------------------------------------------------------------ */
 
@@ -304,7 +382,8 @@ enum lm_event_kind {
 	LM_EVENT_AVAILABLE, /* ask again for [start, end) */
 	LM_EVENT_DRAIN,
 };
-#define LM_EVENT_ADVISORY 1u  /* recall: nobody waits; an unbreakable pin has failed an operation  \
+#define LM_EVENT_ADVISORY                                                                          \
+	1u                    /* recall: nobody waits; an unbreakable pin has failed an operation  \
 			       */
 #define LM_EVENT_OWN 2u       /* revoked: by an operation of the session's own process */
 #define LM_EVENT_EXCLUSIVE 4u /* available: for the exclusive lease that was asked for */
@@ -331,6 +410,8 @@ struct lm_status {
 	uint64_t quarantine_bytes;
 	uint64_t leaked_bytes; /* held for want of memory or room: until the next start */
 	uint64_t grants, returns, recalls, revocations, busy;
+	uint64_t inherited; /* leases to be reclaimed; counted in `leases` too */
+	uint64_t reclaimed, grace_revoked;
 	bool draining;
 };
 void lm_get_status(const struct lm *lm, struct lm_status *out);

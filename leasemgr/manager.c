@@ -224,8 +224,10 @@ void lm_tick(struct lm *lm, uint64_t now_ns)
 		timer_clear(lm, t);
 		if (t->kind == TIMER_CHANGE)
 			change_timer(container_of(t, struct lm_change, timer), now_ns);
-		else
+		else if (t->kind == TIMER_SESSION)
 			session_timer(container_of(t, struct lm_session, timer), now_ns);
+		else
+			grace_timer(lm, now_ns);
 		settle(lm, now_ns);
 	}
 }
@@ -240,7 +242,7 @@ int lm_create(const struct lm_config *config, struct lm **out)
 		return -ENOMEM;
 	lm->config = *config;
 	lm->ops = config->ops;
-	lm->next_id = 1;
+	lm->next_id = config->first_id ? config->first_id : 1;
 	lm->bucket_count = BUCKETS_MIN;
 	lm->buckets = calloc(BUCKETS_MIN, sizeof(*lm->buckets));
 	if (!lm->buckets) {

@@ -9,7 +9,7 @@
 #include "leasemgr.h"
 #include "range_tree.h"
 
-#define SLOT_BITS 20
+#define SLOT_BITS LM_SLOT_BITS
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 #define NO_TIME UINT64_MAX
 
@@ -17,7 +17,7 @@
 
 /* ---- timers: a binary heap, so that ten thousand deadlines cost nothing ---------------------- */
 
-enum timer_kind { TIMER_CHANGE, TIMER_SESSION };
+enum timer_kind { TIMER_CHANGE, TIMER_SESSION, TIMER_GRACE };
 struct timer {
 	uint64_t deadline_ns;
 	uint32_t at; /* index in the heap + 1; 0: not set */
@@ -79,9 +79,11 @@ struct lease {
 	uint8_t tree;
 	uint8_t mode;
 	bool recalled;
-	bool told;   /* the recall was read */
-	bool own;    /* ghost: cut by its own process */
-	bool making; /* granted, not done: its events wait */
+	bool told;         /* the recall was read */
+	bool own;          /* ghost: cut by its own process */
+	bool making;       /* granted, not done: its events wait */
+	bool inherited;    /* not reclaimed yet */
+	bool was_recalled; /* inherited: its holder may know of a recall that is over */
 	uint32_t slot;
 	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
 	uint32_t range_pins;
@@ -122,6 +124,7 @@ struct lm_change {
 	uint8_t rung;
 	bool time_over;   /* the recall's time: only pins are in the way now */
 	bool passive;     /* a want whose recall failed: it waits, and is in nobody's way */
+	bool grace;       /* its ladder has not begun: it waits for inherited leases */
 	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
 	bool freed;       /* blocks were freed while it was active */
 	bool beginning;   /* still in lm_change_begin(): the verdict is its result */
@@ -153,7 +156,10 @@ struct lm_session {
 	bool closed;
 	bool process_gone;
 	bool drain_pending;
-	struct timer timer; /* drain */
+	bool inherited;           /* nobody has adopted it; closed, then */
+	uint32_t reclaim_slot;    /* no inherited lease is in a slot below it */
+	uint64_t inherited_count; /* leases */
+	struct timer timer;       /* drain */
 	struct handles leases;
 	struct handles pins;
 	uint64_t lease_count, pin_count; /* leases: ghosts too */
@@ -179,6 +185,7 @@ struct lm {
 	TAILQ_HEAD(, inode_leases) dirty;
 	struct timer_heap timers;
 	uint64_t timer_owners;
+	struct timer grace; /* has an owner while it is set */
 	struct lm_status status;
 };
 
@@ -198,6 +205,9 @@ void timer_clear(struct lm *lm, struct timer *t);
 int handles_reserve(struct handles *h, uint32_t free_slots, uint32_t limit);
 uint32_t handles_take(struct handles *h, void *object, bool *used_before); /* after a reserve */
 void handles_put(struct handles *h, uint32_t slot);
+/* Into that very slot: -EUCLEAN if it is taken. Then handles_order(), before anything else. */
+int handles_place(struct handles *h, uint32_t slot, void *object);
+void handles_order(struct handles *h);
 void *handles_find(const struct handles *h, uint64_t id);
 void handles_free(struct handles *h);
 
@@ -219,12 +229,17 @@ void lease_unreserve(struct lm_session *s);
 void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own);
 void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
 void lease_set_recalled(struct lease *l, bool recalled);
+/* One that is put back, with its slot, into session, inode and tree; counted. */
+void lease_enter(
+	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
+void lease_persist(const struct lease *l);
 
 /* pin.c */
 struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end);
 bool lease_slot_pinned(const struct lease *l);
 /* Anything of the lease pinned in [start, end)? A slot's pin is everywhere in it. */
 bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end);
+void pin_move(struct pin *p, struct lease *to); /* of the same session */
 void pin_end(struct pin *p);
 void pins_end(struct lease *l);
 
@@ -250,6 +265,10 @@ int change_park(struct lm_change *c, uint64_t now_ns);
 void session_timer(struct lm_session *s, uint64_t now_ns);
 void session_use_ended(struct lm_session *s, uint64_t now_ns); /* of a lease; settles */
 
+/* inherit.c */
+void lease_not_inherited(struct lease *l); /* no effect on others; the caller marks the range */
+void grace_timer(struct lm *lm, uint64_t now_ns);
+
 /* quarantine.c */
 void holds_drop(struct lease *l);
 uint64_t holds_bytes(const struct lease *l);
@@ -257,6 +276,7 @@ uint64_t holds_bytes(const struct lease *l);
 /* event.c */
 void source_mark(struct lm_session *s, struct source *source, uint8_t pending);
 void source_clear(struct lm_session *s, struct source *source, uint8_t pending);
+void session_tell_drain(struct lm_session *s);
 void source_release(struct lm_session *s, struct source *source); /* a lease: made, events may go */
 
 #endif

@@ -31,10 +31,23 @@ bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end)
 	return (l->range_pins && pin_first(l, start, end)) || lease_slot_pinned(l);
 }
 
+void pin_move(struct pin *p, struct lease *to)
+{
+	const struct lm *lm = to->session->lm;
+
+	p->lease->range_pins--;
+	p->lease = to;
+	to->range_pins++;
+	if (lm->ops->pin_moved)
+		lm->ops->pin_moved(lm->config.context, to->session->owner, p->node.id, to->node.id);
+}
+
 void pin_end(struct pin *p)
 {
 	struct lm_session *s = p->lease->session;
 
+	if (s->lm->ops->pin_gone)
+		s->lm->ops->pin_gone(s->lm->config.context, s->owner, p->node.id);
 	range_tree_remove(&p->lease->inode->pins, &p->node);
 	p->lease->range_pins--;
 	handles_put(&s->pins, p->slot);
@@ -61,7 +74,7 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 	bool used_before;
 	int error;
 
-	if (!l || l->tree >= TREE_GHOSTS || l->making)
+	if (!l || l->tree >= TREE_GHOSTS || l->making || l->inherited)
 		return -ENOENT;
 	if (start >= end || start < l->node.start || end > l->node.end ||
 		(flags & ~LM_PIN_UNBREAKABLE))
@@ -89,6 +102,43 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 	*pin = p->node.id;
 	if (s->lm->config.check)
 		lm_check(s->lm);
+	return 0;
+}
+
+int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t start, uint64_t end,
+	unsigned flags)
+{
+	struct lease *l = lease_find(s, lease);
+	struct pin *p;
+	int error;
+
+	if (start >= end || (flags & ~LM_PIN_UNBREAKABLE) || pin >> SLOT_BITS >= s->lm->next_id ||
+		s->pin_count >= LM_PINS_PER_SESSION_MAX)
+		return -EUCLEAN;
+	/* A split may have been cut short before the pin's record followed. */
+	for (uint32_t i = 0; !l || start < l->node.start || end > l->node.end; i++) {
+		if (i >= s->leases.used_slots)
+			return -ENOENT;
+		l = s->leases.items[i];
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->slot = (uint32_t)pin & SLOT_MASK;
+	error = handles_place(&s->pins, p->slot, p);
+	if (error) {
+		free(p);
+		return error;
+	}
+	p->node.id = pin;
+	p->node.start = start;
+	p->node.end = end;
+	p->lease = l;
+	p->flags = flags;
+	range_tree_insert(&l->inode->pins, &p->node, s->lm->config.seed);
+	l->range_pins++;
+	s->pin_count++;
+	s->lm->status.range_pins++;
 	return 0;
 }
 

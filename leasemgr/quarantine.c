@@ -13,6 +13,7 @@
 #include "manager.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 static void hold_put(struct lm *lm, struct hold *h)
@@ -125,6 +126,19 @@ static void note_freed(struct inode_leases *in, uint64_t start, uint64_t end)
 	}
 	if (only && only->node.start <= start && only->node.end >= end)
 		only->freed = true;
+}
+
+int lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region, uint64_t region_offset,
+	uint64_t length)
+{
+	struct lease *l = lease_find(s, lease);
+	struct freeing f = {.lm = s->lm, .base = region_offset, .region = region};
+
+	if (!l || !length)
+		return -EUCLEAN;
+	add_holder(&f, l, 0, length);
+	finish_hold(&f);
+	return 0;
 }
 
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,

@@ -39,7 +39,8 @@ static void describe(const struct lease *l, bool slots_too, struct lm_lease_info
 		     (l->recalled ? LM_LEASE_RECALLED : 0) |
 		     (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0) |
 		     (l->range_pins || (slots_too && lease_slot_pinned(l)) ? LM_LEASE_PINNED : 0) |
-		     (l->making ? LM_LEASE_MAKING : 0) | (s->closed ? LM_LEASE_ORPHANED : 0);
+		     (l->making ? LM_LEASE_MAKING : 0) | (l->inherited ? LM_LEASE_INHERITED : 0) |
+		     (s->closed && !l->inherited ? LM_LEASE_ORPHANED : 0);
 }
 
 int lm_lease_info(struct lm_session *s, uint64_t lease, struct lm_lease_info *out)

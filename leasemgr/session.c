@@ -7,6 +7,8 @@
  *                         process cannot be signalled, and nobody is "the holder itself"
  *   closed, process lives ghosts only: a mapping may have stayed behind; until the process is gone
  *   closed, process gone  ghosts of what was pinned, until the drain time is over
+ *   inherited             closed, and an earlier life's: its leases stay, until it is adopted (and
+ *                         open) or the grace period is over (ghosts); its process gone: all drains
  *   no more               at once when closed and empty
  */
 #include "manager.h"
@@ -87,9 +89,10 @@ static void wind_up(struct lm_session *s, bool keep_pinned, uint64_t now_ns)
 			continue;
 		live = l->tree < TREE_GHOSTS;
 		if (!s->process_gone && keep_pinned) {
-			if (live)
+			if (live && !(l->inherited && s->inherited))
 				lease_revoke(l, 0, UINT64_MAX, true, false);
-		} else if (keep_pinned && lease_pinned(l, l->node.start, l->node.end)) {
+		} else if (keep_pinned &&
+			   (s->inherited || lease_pinned(l, l->node.start, l->node.end))) {
 			drain = true;
 			if (live)
 				lease_revoke(l, 0, UINT64_MAX, true, false);
@@ -142,7 +145,7 @@ static void review_all(struct lm_session *s)
 
 void lm_session_set_process(struct lm_session *s, uint32_t pid, uint64_t now_ns)
 {
-	assert(!s->closed);
+	assert(!s->closed || s->inherited);
 	s->pid = pid;
 	s->process_gone = false;
 	review_all(s);

@@ -84,6 +84,7 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 		.ino = r->ino,
 		.name = "lease",
 		.session = s,
+		.began_ns = now_ns,
 		.pid = r->pid,
 		.uid = s->uid,
 		.kind = LM_WANT,
