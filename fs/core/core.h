@@ -20,6 +20,7 @@
 #ifndef CORE_CORE_H
 #define CORE_CORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -141,6 +142,8 @@ int core_get(struct core *c, uint64_t ino, struct inode **out); /* -ESTALE if no
 void core_hold_inode(struct core *c, struct inode *ip, uint64_t n);
 void core_put(struct core *c, struct inode *ip, uint64_t n);
 uint64_t core_ino(const struct inode *ip);
+/* A word that is the caller's own, for as long as the inode is in memory; 0 at first. */
+_Atomic uint64_t *core_inode_word(struct inode *ip);
 uint32_t core_generation(const struct inode *ip);
 
 /* Who asks, for ownership and the rules of setuid and SGID. */
@@ -303,9 +306,10 @@ int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t leng
 /*
  * Makes the range ready for direct stores: holes allocated, unwritten blocks zeroed and written.
  * May reach past the end of file; the size stays. -ENOSPC and -EFBIG with nothing changed that a
- * reader could see.
+ * reader could see. *changed (may be NULL): there was something to allocate or zero.
  */
-int core_prepare_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length);
+int core_prepare_layout(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t length, bool *changed);
 /* After direct stores: grows the size to `size` if that is more, sets mtime and ctime, persists the
  * range as the media kind needs. */
 int core_commit_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,

@@ -560,6 +560,11 @@ uint64_t core_ino(const struct inode *ip)
 	return ip->ino;
 }
 
+_Atomic uint64_t *core_inode_word(struct inode *ip)
+{
+	return &ip->word;
+}
+
 uint32_t core_generation(const struct inode *ip)
 {
 	return ip->generation;

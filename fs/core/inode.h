@@ -33,6 +33,7 @@
 #define CORE_INODE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ struct inode {
 	struct inode *next; /* in the shard's bucket */
 	pthread_rwlock_t lock;
 	uint32_t generation;
+	_Atomic uint64_t word; /* the caller's */
 	/* Guarded by lock. */
 	uint32_t goal_region;
 	uint64_t goal; /* where the next block of the file would best stand; SPACE_ANYWHERE */

@@ -175,7 +175,8 @@ static void expect_stores(struct inode *ip, uint64_t start, uint64_t end)
 		ip->stores_end = end;
 }
 
-static int prepare_once(struct core *c, struct inode *ip, uint64_t offset, uint64_t end)
+static int prepare_once(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t end, bool *changed)
 {
 	uint64_t first = offset >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT;
 	const struct media_inode *view;
@@ -191,21 +192,25 @@ static int prepare_once(struct core *c, struct inode *ip, uint64_t offset, uint6
 		error = write_range(c, ip, first, last);
 	if (!error)
 		expect_stores(ip, offset, end);
+	*changed |= l.hole || l.unwritten;
 	inode_unlock(ip);
 	return error;
 }
 
-int core_prepare_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length)
+int core_prepare_layout(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t length, bool *changed)
 {
-	bool asked = false;
+	bool asked = false, any = false;
 	uint64_t end;
 	int error = block_range(&offset, length, &end);
 
 	if (error)
 		return error;
 	do {
-		error = prepare_once(c, ip, offset, end);
+		error = prepare_once(c, ip, offset, end, &any);
 	} while (error == -ENOSPC && core_reclaim(c, &asked));
+	if (!error && changed)
+		*changed = any;
 	return error;
 }
 

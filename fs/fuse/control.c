@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cached_pages.h"
 #include "control_calls.h"
 #include "inheritance.h"
 #include "invalidate.h"
@@ -116,17 +117,37 @@ void control_write(struct daemon *d, fuse_req_t req, const void *bytes, size_t c
 
 /* An answer that waits until the kernel has forgotten what the call made stale. */
 struct answer {
+	struct daemon *daemon;
 	fuse_req_t req;
+	struct forgetting forget;
 	size_t bytes;
 	unsigned char data[];
 };
+
+static void end_forgetting(struct daemon *d, const struct forgetting *f)
+{
+	if (f->start < f->end)
+		cached_forgotten(core_inode_word(f->inode));
+	core_put(d->core, f->inode, 1);
+}
 
 static void send_answer(void *context)
 {
 	struct answer *answer = context;
 
+	end_forgetting(answer->daemon, &answer->forget);
 	fuse_reply_ioctl(answer->req, 0, answer->data, answer->bytes);
 	free(answer);
+}
+
+/* Without memory nothing is forgotten now; the next call will find that it is due. */
+static void give_up_forgetting(struct daemon *d, const struct forgetting *f)
+{
+	log_warning("no memory to let the kernel forget pages of inode %llu",
+		(unsigned long long)core_ino(f->inode));
+	if (f->start < f->end)
+		cached_note(core_inode_word(f->inode), f->start, f->end);
+	end_forgetting(d, f);
 }
 
 /*
@@ -140,22 +161,24 @@ static void reply_call(const struct call *call, unsigned cmd, unsigned char *dat
 	struct answer *answer;
 
 	if (result) {
+		assert(!f->inode);
 		fuse_reply_err(call->req, -result);
 		return;
 	}
-	answer = f->ino ? malloc(sizeof(*answer) + bytes) : NULL;
+	answer = f->inode ? malloc(sizeof(*answer) + bytes) : NULL;
 	if (answer) {
-		answer->req = call->req;
-		answer->bytes = bytes;
+		*answer = (struct answer){.daemon = call->daemon,
+			.req = call->req,
+			.forget = *f,
+			.bytes = bytes};
 		memcpy(answer->data, data, bytes);
-		if (!invalidate_pages(
-			    call->daemon, f->ino, f->start, f->end, send_answer, answer))
+		if (!invalidate_pages(call->daemon, core_ino(f->inode), f->start, f->end,
+			    send_answer, answer))
 			return;
 		free(answer);
 	}
-	if (f->ino)
-		log_warning("no memory to let the kernel forget pages of inode %llu",
-			(unsigned long long)f->ino);
+	if (f->inode)
+		give_up_forgetting(call->daemon, f);
 	fuse_reply_ioctl(call->req, 0, data, bytes);
 }
 

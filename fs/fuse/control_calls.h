@@ -9,10 +9,10 @@
 
 #include "holder.h"
 
-/* Pages of a file that the kernel has to forget before the caller hears that the call is done. */
+/* What the kernel has to forget of a file before the caller hears that the call is done. */
 struct forgetting {
-	uint64_t ino; /* 0: nothing */
-	uint64_t start, end;
+	struct inode *inode; /* counted; NULL: nothing */
+	uint64_t start, end; /* pages, noted with cached_forget(); both 0: attributes alone */
 };
 
 struct call {

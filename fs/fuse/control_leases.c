@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cached_pages.h"
 #include "control_calls.h"
 #include "format.h"
 #include "inheritance.h"
@@ -241,6 +242,35 @@ int call_region(const struct call *call, void *data)
 	return error;
 }
 
+/* ---- what the kernel has to forget ----------------------------------------------------------- */
+
+/*
+ * What the holder stores goes past the kernel's pages, and blocks that came are not in the
+ * attributes it knows.
+ */
+static void forget(const struct call *call, struct inode *ip, uint64_t start, uint64_t end,
+	bool attributes)
+{
+	bool pages = cached_forget(core_inode_word(ip), &start, &end);
+
+	if (!pages && !attributes)
+		return;
+	core_hold_inode(call->daemon->core, ip, 1);
+	*call->forget = (struct forgetting){ip, pages ? start : 0, pages ? end : 0};
+}
+
+/* After the holder's last stores under a lease. */
+static void forget_pages(const struct call *call, const struct lm_lease_info *info, uint64_t start,
+	uint64_t end)
+{
+	struct inode *ip;
+
+	if (info->mode != LM_WRITE || core_get(call->daemon->core, info->ino, &ip))
+		return;
+	forget(call, ip, start, end, false);
+	core_put(call->daemon->core, ip, 1);
+}
+
 /* ---- grants ---------------------------------------------------------------------------------- */
 
 /* Rounds outward to blocks. -EINVAL: empty, or past what a file can be. */
@@ -270,6 +300,7 @@ struct granting {
 	struct leasefs_grant *g;
 	uint64_t start, end;
 	bool write;
+	bool changed; /* the layout, for it */
 	struct lm_grant lease;
 };
 
@@ -315,7 +346,8 @@ static int make_layout(struct granting *w)
 	int error = 0;
 
 	if (w->write)
-		error = core_prepare_layout(c, w->inode, w->start, w->end - w->start);
+		error = core_prepare_layout(
+			c, w->inode, w->start, w->end - w->start, &w->changed);
 	if (!error)
 		error = read_layout(c, w->inode, w->start, w->end, g->extents,
 			LEASEFS_GRANT_EXTENTS, &g->count, &g->next);
@@ -360,7 +392,7 @@ static int grant(struct granting *w)
 	lm_grant_done(session, w->lease.lease, !error, arbiter_now());
 	arbiter_unlock(a);
 	if (!error && w->write)
-		*w->call->forget = (struct forgetting){core_ino(w->inode), w->start, w->end};
+		forget(w->call, w->inode, w->start, w->end, w->changed);
 	return error;
 }
 
@@ -399,14 +431,6 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 }
 
 /* ---- giving back ----------------------------------------------------------------------------- */
-
-/* What the holder stored goes past the kernel's cache: it has to forget. */
-static void forget_pages(const struct call *call, const struct lm_lease_info *info, uint64_t start,
-	uint64_t end)
-{
-	if (info->mode == LM_WRITE)
-		*call->forget = (struct forgetting){info->ino, start, end};
-}
 
 /* [offset, offset + length), or all of it; -EINVAL where it wraps. */
 static int range_of(uint64_t offset, uint64_t length, const struct lm_lease_info *info,
@@ -507,12 +531,13 @@ int call_commit(const struct call *call, void *data)
 	error = core_get(c, info.ino, &ip);
 	if (!error) {
 		error = core_commit_layout(c, ip, start, end - start, m->size);
+		if (!error)
+			forget(call, ip, start, end, true);
 		core_put(c, ip, 1);
 	}
 	arbiter_lock(a);
 	lm_commit_end(h->session, m->lease, arbiter_now());
 	arbiter_unlock(a);
-	forget_pages(call, &info, start, end);
 	return error;
 }
 

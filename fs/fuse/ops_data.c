@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "cached_pages.h"
 #include "caller.h"
 #include "control.h"
 #include "invalidate.h"
@@ -38,6 +39,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct 
 		return;
 	}
 	struct inode *ip = open_file_of(fi)->inode;
+	if (bytes > 0)
+		cached_note(core_inode_word(ip), (uint64_t)offset, (uint64_t)offset + bytes);
 	int result = core_read_begin(d->core, ip, (uint64_t)offset, bytes, pieces, PIECES, &count);
 	if (result != 0) {
 		reply_error(req, result);
@@ -166,6 +169,8 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buffer, of
 		return;
 	}
 	w.base.inode = open_file_of(fi)->inode;
+	if (w.length > 0 && ((fi->flags & O_DIRECT) == 0 || fi->writepage))
+		cached_note(core_inode_word(w.base.inode), w.offset, w.offset + w.length);
 	/* A page that was stored to through a mapping is written back to its own place. */
 	w.append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
 	caller_init_noted(&w.base.caller, req);

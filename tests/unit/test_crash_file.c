@@ -200,7 +200,7 @@ static void do_prepare(struct world *w, struct file *f, struct inode *ip)
 {
 	uint64_t offset = below(FILE_MAX), length = 1 + below(FILE_MAX - offset);
 
-	assert_int_equal(core_prepare_layout(w->pool.c, ip, offset, length), 0);
+	assert_int_equal(core_prepare_layout(w->pool.c, ip, offset, length, NULL), 0);
 }
 
 static void do_create(struct world *w, unsigned file)

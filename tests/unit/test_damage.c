@@ -124,7 +124,7 @@ static void use_data(struct core *c, struct inode *ip, const struct core_cred *c
 		core_fallocate(c, ip, k % 2 ? 0 : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			offset, 30000, cred);
 	}
-	core_prepare_layout(c, ip, 0, 40000);
+	core_prepare_layout(c, ip, 0, 40000, NULL);
 	core_truncate(c, ip, below(2) ? 0 : 500000, cred);
 }
 

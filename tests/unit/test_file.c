@@ -152,7 +152,7 @@ static void do_layout(struct model *m, uint64_t offset, uint64_t length)
 	bool prepare = below(2);
 
 	if (prepare)
-		assert_int_equal(core_prepare_layout(m->pool.c, m->ip, offset, length), 0);
+		assert_int_equal(core_prepare_layout(m->pool.c, m->ip, offset, length, NULL), 0);
 	while (next < offset + length) {
 		unsigned count;
 
@@ -423,7 +423,7 @@ static void zero_range_leaves_a_written_layout_as_it_is(void **state)
 	scratch_pool_make(&p, 4 * MIB, 0);
 	ip = scratch_inode(p.c, S_IFREG | 0644, 1);
 	assert_int_equal(core_write(p.c, ip, "abcd", 4, 50000, NULL), 4);
-	assert_int_equal(core_prepare_layout(p.c, ip, 0, 100000), 0);
+	assert_int_equal(core_prepare_layout(p.c, ip, 0, 100000, NULL), 0);
 	assert_int_equal(core_layout(p.c, ip, 0, 100000, before, 8, &count_before, &next), 0);
 	assert_int_equal(core_fallocate(p.c, ip, FALLOC_FL_ZERO_RANGE, 10, 90000, NULL), 0);
 	assert_int_equal(core_layout(p.c, ip, 0, 100000, after, 8, &count_after, &next), 0);
@@ -464,7 +464,7 @@ static void fsync_flushes_what_a_lease_holder_may_have_stored(void **state)
 		skip(); /* nothing has to be flushed there */
 	}
 	ip = scratch_inode(p.c, S_IFREG | 0644, 1);
-	assert_int_equal(core_prepare_layout(p.c, ip, 8192, 4096), 0);
+	assert_int_equal(core_prepare_layout(p.c, ip, 8192, 4096, NULL), 0);
 	assert_int_equal(core_layout(p.c, ip, 8192, 4096, &e, 1, &count, &next), 0);
 	watched.start = e.region_offset;
 	watched.end = e.region_offset + e.length;

@@ -84,7 +84,7 @@ static void an_allocation_without_space_changes_nothing(void **state)
 	assert_int_equal(core_fallocate(p.c, ip, 0, 0, bytes + 1, NULL), -ENOSPC);
 	assert_int_equal(
 		core_fallocate(p.c, ip, FALLOC_FL_ZERO_RANGE, 0, 2 * bytes, NULL), -ENOSPC);
-	assert_int_equal(core_prepare_layout(p.c, ip, 0, 2 * bytes), -ENOSPC);
+	assert_int_equal(core_prepare_layout(p.c, ip, 0, 2 * bytes, NULL), -ENOSPC);
 	assert_int_equal(core_fallocate(p.c, ip, 0, 0, 1ull << 40, NULL), -ENOSPC);
 	assert_int_equal(core_getattr(p.c, ip, &after, NULL), 0);
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -115,7 +115,7 @@ static void leased_and_large_files_stand_in_aligned_units(void **state)
 		assert_int_equal(core_write(p.c, large, chunk, MIB, at, NULL), MIB);
 		assert_int_equal(core_write(p.c, small, "x", 1, at * 3, NULL), 1);
 	}
-	assert_int_equal(core_prepare_layout(p.c, leased, 5 * MIB + 8192, 9 * MIB), 0);
+	assert_int_equal(core_prepare_layout(p.c, leased, 5 * MIB + 8192, 9 * MIB, NULL), 0);
 	assert_int_equal(
 		core_layout(p.c, leased, 5 * MIB, 10 * MIB, extents, 64, &count, &next), 0);
 	for (unsigned i = 0; i < count; i++)

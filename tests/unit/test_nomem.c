@@ -97,7 +97,7 @@ static int do_zero(struct world *w)
 
 static int do_prepare(struct world *w)
 {
-	return core_prepare_layout(w->pool.c, w->ip, 0, FILE_BYTES * 2);
+	return core_prepare_layout(w->pool.c, w->ip, 0, FILE_BYTES * 2, NULL);
 }
 
 static int do_copy(struct world *w)
