@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crash_machine.h"
+#include "machine.h"
 
 #define JOURNAL (1u << 20)
 #define THREADS 4u

@@ -4,7 +4,7 @@
  *
  * A run of random operations is recorded, with a description of the whole tree after each: paths,
  * types, modes, link counts, targets, xattrs. Then a power cut is tried at points of the record, as
- * crash_machine.h has it. The pool must open, the checker must find nothing, and the tree must be
+ * machine.h has it. The pool must open, the checker must find nothing, and the tree must be
  * the one before or after the operation under way, or exactly the last one where none was.
  *
  * With the flushes left out of the record the same must be found out to fail.
@@ -20,7 +20,7 @@
 #include <xxhash.h>
 
 #include "acl.h"
-#include "crash_machine.h"
+#include "machine.h"
 #include "verify.h"
 
 #define OPERATIONS 250u

@@ -3,7 +3,7 @@
  * test_crash_file.c - operations on files, cut off at any store to metadata or data, and recovered.
  *
  * A run makes, writes, cuts, punches, allocates and removes a few files of a whole pool, while the
- * recorder sees both regions. Then a power cut is tried at points of the trace, as crash_machine.h
+ * recorder sees both regions. Then a power cut is tried at points of the trace, as machine.h
  * has it. The pool must open, the checker must find nothing, and:
  *   - a file that no operation was changing is, byte for byte, what it was acknowledged as;
  *   - one that was being changed has the size of before or after, and each byte is what it was
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crash_machine.h"
+#include "machine.h"
 #include "scratch.h"
 #include "verify.h"
 

@@ -24,7 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "crash_machine.h"
+#include "machine.h"
 #include "pool.h"
 #include "scratch.h"
 #include "tree_digest.h"
@@ -338,7 +338,7 @@ static void record_run(unsigned seed)
 	assert_int_equal(core_sync(core), 0);
 	for (int i = 0; i < REGIONS; i++)
 		memcpy(initial[i], file[i], sizes[i]);
-	assert_int_equal(tree_digest(core, false, &states[0]), 0);
+	assert_int_equal(tree_digest(core, NULL, NULL, &states[0]), 0);
 	trace_start(&trace, sizes, REGIONS);
 	trace_mark(&trace, MARK_SYNCED, 0);
 	for (unsigned i = 1; i <= operations; i++) {
@@ -346,7 +346,7 @@ static void record_run(unsigned seed)
 
 		trace_mark(&trace, MARK_BEGIN, i);
 		error = operate(&seed, done[i]);
-		assert_int_equal(tree_digest(core, false, &states[i]), 0);
+		assert_int_equal(tree_digest(core, NULL, NULL, &states[i]), 0);
 		if (error && states[i] != states[i - 1])
 			fail_msg("operation %u failed and changed something: %s", i, done[i]);
 		trace_mark(&trace, MARK_ACKNOWLEDGED, i);
@@ -394,7 +394,7 @@ static int recover(uint8_t *const image[REGIONS], uint64_t *digest, struct trace
 		trace_stop(again);
 	if (error)
 		return error;
-	error = tree_digest(core, false, digest);
+	error = tree_digest(core, NULL, NULL, digest);
 	if (error)
 		print_message("the tree cannot be read: %d\n", error);
 	if (!error)

@@ -2,7 +2,7 @@
 /*
  * test_crash.c - random transactions, cut off at any store, flush or fence, and recovered.
  *
- * The trace of a run is gone through by the machine of crash_machine.h. At points of it images are
+ * The trace of a run is gone through by the machine of machine.h. At points of it images are
  * made of what a power cut could leave; each is opened, and the recovered heap must be, byte for
  * byte, what it was after the last acknowledged transaction, or after the one under way. With
  * relaxed durability: not older than the last sync. Some recoveries are cut off themselves.
@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "crash_machine.h"
+#include "machine.h"
 
 #define JOURNAL (1u << 20)
 #define BLOCKS 14u /* of the heap: NODES nodes, then a bitmap */
