@@ -112,7 +112,7 @@ static void flush(struct machine *m, uint64_t offset, uint64_t count)
 	}
 }
 
-static void make_durable(struct machine *m, size_t at, const uint64_t *content)
+void machine_set(struct machine *m, size_t at, const uint64_t *content)
 {
 	if (!m->lines[at].changed) {
 		m->lines[at].changed = true;
@@ -131,7 +131,7 @@ static void fence(struct machine *m)
 		struct line *l = &m->lines[at];
 
 		if (l->flushed) {
-			make_durable(m, at, l->versions[l->flushed - 1]);
+			machine_set(m, at, l->versions[l->flushed - 1]);
 			l->count -= l->flushed;
 			memmove(l->versions, l->versions + l->flushed,
 				l->count * sizeof(l->versions[0]));

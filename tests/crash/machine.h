@@ -26,6 +26,8 @@ void machine_free(struct machine *m);
 void machine_step(struct machine *m, const struct trace_event *event);
 /* As it was made, if the bytes that it was made from are still `durable`. */
 void machine_reset(struct machine *m, const void *durable);
+/* Another content of a line, durable at once. */
+void machine_set(struct machine *m, size_t line, const uint64_t *content);
 
 enum crash_luck {
 	LUCK_NONE,  /* nothing that was not fenced is there */

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * campaign.c - the program `explore`: many scripts, on all processors.
+ *
+ *	explore [--media pmem|strict|relaxed] [--depth 1..3] [--long N] [--seed S] [--hours H]
+ *		[--seconds S] [--images N] [--workers W] [--least-states N] [--save FILE]
+ *		[--plant NAME [--must-find]]
+ *	explore --replay FILE
+ *
+ * First all sequences of up to `depth` operations of the vocabulary, each explored in its last
+ * operation (the ones before it are sequences of their own); then `long` random ones, or as many
+ * as the time allows. Workers are processes, each with a pool and an explorer of its own.
+ *
+ * Exit status: 0 nothing found, 1 something was, 2 it could not be tried; with --must-find 0 and 1
+ * change places. What is found is shrunk and printed as a script, which --replay takes.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bed.h"
+#include "explore.h"
+#include "planted.h"
+#include "shrink.h"
+
+#define WORKERS_MAX 64u
+#define LONG_OPS_MIN 20u
+#define LONG_OPS_MAX 120u
+
+/* Shared with a worker. */
+struct worker {
+	pid_t pid;
+	struct script script; /* that it is at */
+	struct explore_stats stats;
+	struct finding finding;
+	bool found;
+	bool done;
+};
+
+static struct {
+	enum media_kind media;
+	unsigned depth;
+	unsigned long_scripts;
+	unsigned seed;
+	double seconds; /* 0: no limit */
+	unsigned workers;
+	uint64_t least_states;
+	const char *save, *replay, *plant;
+	bool must_find;
+	struct explore_limits limits;
+} options = {
+	.depth = 2,
+	.seed = 1,
+	.limits = {.images = 6, .nested_one_in = 8, .nested_images = 6},
+};
+
+static double started;
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool time_is_up(void)
+{
+	return options.seconds > 0 && now() - started >= options.seconds;
+}
+
+/* ---- a worker -------------------------------------------------------------------------------- */
+
+static bool try_script(struct worker *w, unsigned from)
+{
+	w->found = explore(&w->script, from, &options.limits, &w->stats, &w->finding) != 0;
+	return !w->found;
+}
+
+/* Sequence number n of `length` operations of the vocabulary. False: not on these media. */
+static bool make_sequence(uint64_t n, unsigned length, struct script *out)
+{
+	*out = (struct script){
+		.media = options.media,
+		.base = (unsigned)(n / script_vocabulary_count % BED_BASES),
+		.seed = options.seed + (unsigned)n,
+		.count = length,
+	};
+	for (unsigned i = length; i > 0; i--) {
+		out->ops[i - 1] = script_vocabulary[n % script_vocabulary_count];
+		n /= script_vocabulary_count;
+		if (options.media == MEDIA_RELAXED && !script_fit_relaxed(&out->ops[i - 1]))
+			return false;
+	}
+	return true;
+}
+
+static bool try_sequences(struct worker *w, unsigned number, unsigned length)
+{
+	uint64_t count = 1;
+
+	for (unsigned i = 0; i < length; i++)
+		count *= script_vocabulary_count;
+	for (uint64_t n = number; n < count && !time_is_up(); n += options.workers)
+		if (make_sequence(n, length, &w->script) && !try_script(w, length))
+			return false;
+	return true;
+}
+
+static void make_long(unsigned n, struct script *out)
+{
+	unsigned seed = options.seed * 1000003u + n;
+
+	*out = (struct script){
+		.media = options.media,
+		.base = n % 2,
+		.seed = seed,
+	};
+	out->count = LONG_OPS_MIN + (unsigned)rand_r(&seed) % (LONG_OPS_MAX - LONG_OPS_MIN);
+	for (unsigned i = 0; i < out->count; i++)
+		do {
+			script_random_op(&seed, &out->ops[i]);
+		} while (options.media == MEDIA_RELAXED && !script_fit_relaxed(&out->ops[i]));
+}
+
+static void work(struct worker *w, unsigned number)
+{
+	explorer_make(options.media);
+	for (unsigned length = 1; length <= options.depth; length++)
+		if (!try_sequences(w, number, length))
+			goto out;
+	for (unsigned n = number; n < options.long_scripts && !time_is_up(); n += options.workers) {
+		make_long(n, &w->script);
+		if (!try_script(w, 0))
+			goto out;
+	}
+	w->done = true;
+out:
+	explorer_remove();
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static void start(struct worker *w, unsigned number)
+{
+	fflush(NULL);
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		perror("fork");
+		exit(2);
+	}
+	if (pid == 0) {
+		work(w, number);
+		exit(0);
+	}
+	w->pid = pid;
+}
+
+/* Which worker ended with a finding, or by itself; NULL: none. Ends the others then. */
+static struct worker *await(struct worker *workers)
+{
+	struct worker *bad = NULL;
+	unsigned running = options.workers;
+
+	while (running > 0) {
+		int status;
+		pid_t pid = waitpid(-1, &status, 0);
+
+		if (pid < 0) {
+			perror("waitpid");
+			exit(2);
+		}
+		for (unsigned i = 0; i < options.workers; i++) {
+			struct worker *w = &workers[i];
+
+			if (w->pid != pid)
+				continue;
+			running--;
+			w->pid = 0;
+			if (w->done || bad)
+				continue;
+			if (!w->found)
+				snprintf(w->finding.text, sizeof(w->finding.text),
+					"the process ended, status %#x", status);
+			bad = w;
+			for (unsigned k = 0; k < options.workers; k++)
+				if (workers[k].pid)
+					kill(workers[k].pid, SIGTERM);
+		}
+	}
+	return bad;
+}
+
+static void report(const struct worker *workers)
+{
+	struct explore_stats sum = {0};
+	double seconds = now() - started;
+
+	for (unsigned i = 0; i < options.workers; i++) {
+		const struct explore_stats *s = &workers[i].stats;
+
+		sum.scripts += s->scripts;
+		sum.operations += s->operations;
+		sum.fences += s->fences;
+		sum.states += s->states;
+		sum.nested += s->nested;
+		sum.duplicates += s->duplicates;
+	}
+	printf("%s, seed %u: %lu sequences, %lu fences, %lu states (%lu of them crashes in "
+	       "recovery), %lu more were duplicates; %.1f s, %.0f states/s with %u workers\n",
+		media_names[options.media], options.seed, (unsigned long)sum.scripts,
+		(unsigned long)sum.fences, (unsigned long)sum.states, (unsigned long)sum.nested,
+		(unsigned long)sum.duplicates, seconds, (double)sum.states / seconds,
+		options.workers);
+	if (sum.states < options.least_states) {
+		printf("that is less than %lu states\n", (unsigned long)options.least_states);
+		exit(2);
+	}
+}
+
+static void save(const struct script *script, const char *text)
+{
+	FILE *to = fopen(options.save, "w");
+
+	if (!to) {
+		perror(options.save);
+		return;
+	}
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+		fprintf(to, "# %.*s\n", (int)strcspn(line, "\n"), line);
+	script_print(script, to);
+	if (fclose(to))
+		perror(options.save);
+}
+
+static int campaign(void)
+{
+	struct worker *workers = mmap(NULL, options.workers * sizeof(*workers),
+			      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+		      *bad;
+
+	if (workers == MAP_FAILED) {
+		perror("mmap");
+		return 2;
+	}
+	started = now();
+	for (unsigned i = 0; i < options.workers; i++)
+		start(&workers[i], i);
+	bad = await(workers);
+	if (!bad) {
+		report(workers);
+		return options.must_find ? 1 : 0;
+	}
+	printf("after %lu sequences: %s\n", (unsigned long)bad->stats.scripts, bad->finding.text);
+	shrink(&bad->script, &options.limits, &bad->finding);
+	printf("shrunk: %s\n", bad->finding.text);
+	script_print(&bad->script, stdout);
+	if (options.save)
+		save(&bad->script, bad->finding.text);
+	return options.must_find ? 0 : 1;
+}
+
+static int replay(void)
+{
+	struct explore_stats stats = {0};
+	static struct finding finding;
+	static struct script script;
+	FILE *from = fopen(options.replay, "r");
+	unsigned line;
+
+	if (!from) {
+		perror(options.replay);
+		return 2;
+	}
+	line = script_parse(from, &script);
+	fclose(from);
+	if (line) {
+		fprintf(stderr, "%s: line %u is not understood\n", options.replay, line);
+		return 2;
+	}
+	explorer_make(script.media);
+	int found = explore(&script, 0, &options.limits, &stats, &finding);
+	explorer_remove();
+	printf("%lu states: %s\n", (unsigned long)stats.states,
+		found ? finding.text : "nothing found");
+	return !found == options.must_find ? 1 : 0;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static const struct option long_options[] = {
+	{"media", required_argument, NULL, 'm'},
+	{"depth", required_argument, NULL, 'd'},
+	{"long", required_argument, NULL, 'l'},
+	{"seed", required_argument, NULL, 's'},
+	{"hours", required_argument, NULL, 'H'},
+	{"seconds", required_argument, NULL, 'S'},
+	{"images", required_argument, NULL, 'i'},
+	{"workers", required_argument, NULL, 'w'},
+	{"least-states", required_argument, NULL, 'n'},
+	{"save", required_argument, NULL, 'o'},
+	{"replay", required_argument, NULL, 'r'},
+	{"plant", required_argument, NULL, 'p'},
+	{"must-find", no_argument, NULL, 'f'},
+	{0},
+};
+
+static bool set_option(int option, const char *value)
+{
+	switch (option) {
+	case 'm':
+		for (int i = 0; i < MEDIA_KINDS; i++)
+			if (strcmp(value, media_names[i]) == 0) {
+				options.media = (enum media_kind)i;
+				return true;
+			}
+		return false;
+	case 'd':
+		options.depth = (unsigned)atoi(value);
+		return options.depth <= 3;
+	case 'l':
+		options.long_scripts = (unsigned)strtoul(value, NULL, 10);
+		return true;
+	case 's':
+		options.seed = (unsigned)strtoul(value, NULL, 10);
+		return true;
+	case 'H':
+		options.seconds = atof(value) * 3600;
+		options.long_scripts = UINT32_MAX;
+		return options.seconds > 0;
+	case 'S':
+		options.seconds = atof(value);
+		return options.seconds > 0;
+	case 'i':
+		options.limits.images = (unsigned)atoi(value);
+		return true;
+	case 'w':
+		options.workers = (unsigned)atoi(value);
+		return options.workers > 0 && options.workers <= WORKERS_MAX;
+	case 'n':
+		options.least_states = strtoull(value, NULL, 10);
+		return true;
+	case 'o':
+		options.save = value;
+		return true;
+	case 'r':
+		options.replay = value;
+		return true;
+	case 'p':
+		options.plant = value;
+		return plant_by_name(value);
+	case 'f':
+		options.must_find = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	int option;
+
+	options.workers = processors < 1 ? 1 : processors < 16 ? (unsigned)processors : 16;
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (!set_option(option, optarg)) {
+			fprintf(stderr, "%s: what is this? The file campaign.c says how\n",
+				argv[optind - 1]);
+			return 2;
+		}
+	if (options.replay)
+		return replay();
+	return campaign();
+}
