@@ -13,11 +13,13 @@
  *   every small request takes a system call more.
  *
  * What the kernel is told and asked beside libfuse
- *   INIT's reply passes through channel_writev(), which adds the flags that libfuse 3.14 does not
- *   know, if the kernel offered them: HANDLE_KILLPRIV_V2 (setuid clearing is ours, the kernel says
- *   in each request whether the caller is exempt; and it need not ask for security.capability
- *   before every write), DIRECT_IO_ALLOW_MMAP. TMPFILE and STATX, whose bodies begin as
- *   CREATE's and GETATTR's, are shown to libfuse as those, with a note.
+ *   HANDLE_KILLPRIV_V2 (setuid clearing is ours, the kernel says in each request whether the caller
+ *   is exempt; and it need not ask for security.capability before every write) and
+ *   DIRECT_IO_ALLOW_MMAP are asked for as any capability where libfuse knows them. Libfuse 3.14
+ *   does not: there INIT's reply passes through channel_writev(), which adds the flags if the
+ *   kernel offered them. (That way is closed in libraries that know them: they are built without
+ *   custom io.) TMPFILE and STATX, whose bodies begin as CREATE's and GETATTR's, are shown to
+ *   libfuse as those, with a note.
  */
 #include "channel.h"
 
@@ -49,13 +51,22 @@
 #define FLAGS2_DIRECT_IO_ALLOW_MMAP (1u << 4) /* bit 36 */
 #define FATTR_KILL_PRIVILEGES (1u << 11)
 
+#if defined(FUSE_CAP_HANDLE_KILLPRIV_V2) && defined(FUSE_CAP_DIRECT_IO_ALLOW_MMAP)
+#define LIBRARY_KNOWS_FLAGS 1
+#else
+#define LIBRARY_KNOWS_FLAGS 0
+#endif
+
 struct channel {
 	int fd;
 	int event_fd;
 	_Atomic(enum channel_state) state;
 	atomic_bool stopping;
-	atomic_bool init_answered; /* the first reply; others may come before state says so */
+	atomic_bool negotiated; /* INIT came as far as channel_negotiate() */
 	atomic_bool was_ready;
+#if !LIBRARY_KNOWS_FLAGS
+	atomic_bool init_answered; /* the first reply; others may come before state says so */
+#endif
 	atomic_uint reading;        /* workers in read(2) or about to */
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool kills_privileges;
@@ -79,16 +90,55 @@ const struct channel_note *channel_note(void)
 	return &note;
 }
 
+/* What has ended stays so. */
 static void channel_set_state(struct channel *ch, enum channel_state state)
 {
+	enum channel_state before = CHANNEL_STARTING;
 	uint64_t one = 1;
 
-	atomic_store(&ch->state, state);
+	if (state == CHANNEL_READY)
+		(void)atomic_compare_exchange_strong(&ch->state, &before, state);
+	else
+		atomic_store(&ch->state, state);
 	ssize_t n = write(ch->event_fd, &one, sizeof(one));
 	assert(n == (ssize_t)sizeof(one));
 }
 
-/* ---- replies --------------------------------------------------------------------------------- */
+/* ---- INIT ------------------------------------------------------------------------------------ */
+
+/* After INIT was processed: its reply has been sent, and libfuse says so if that went wrong. */
+static void init_done(struct daemon *d)
+{
+	struct channel *ch = d->channel;
+	bool ready = atomic_load(&ch->negotiated) && !fuse_session_exited(d->session);
+
+	if (ready)
+		atomic_store(&ch->was_ready, true);
+	channel_set_state(ch, ready ? CHANNEL_READY : CHANNEL_ENDED);
+}
+
+/* Another worker may hear of the unmount before INIT's has said that there was a mount. */
+static void unmounted(struct channel *ch)
+{
+	if (atomic_load(&ch->negotiated))
+		atomic_store(&ch->was_ready, true);
+	channel_set_state(ch, CHANNEL_ENDED);
+}
+
+#if LIBRARY_KNOWS_FLAGS
+
+static int hook_init(struct daemon *d)
+{
+	return 0;
+}
+
+static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
+{
+	ch->kills_privileges = conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2;
+	conn->want |= conn->capable & (FUSE_CAP_HANDLE_KILLPRIV_V2 | FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+}
+
+#else
 
 static void init_reply(struct channel *ch, struct iovec *vector, int count)
 {
@@ -111,27 +161,32 @@ static ssize_t channel_writev(int fd, struct iovec *vector, int count, void *use
 {
 	struct channel *ch = ((struct daemon *)userdata)->channel;
 
-	if (atomic_load_explicit(&ch->state, memory_order_relaxed) != CHANNEL_STARTING ||
-		atomic_exchange(&ch->init_answered, true))
-		return writev(fd, vector, count);
-
-	const struct fuse_out_header *header = vector[0].iov_base;
-	int error = header->error;
-	if (error == 0)
-		init_reply(ch, vector, count);
-	ssize_t n = writev(fd, vector, count);
-	int saved = errno;
-	if (n >= 0 && error == 0)
-		atomic_store(&ch->was_ready, true);
-	channel_set_state(ch, n < 0 || error != 0 ? CHANNEL_ENDED : CHANNEL_READY);
-	errno = saved;
-	return n;
+	if (atomic_load_explicit(&ch->state, memory_order_relaxed) == CHANNEL_STARTING &&
+		!atomic_exchange(&ch->init_answered, true)) {
+		const struct fuse_out_header *header = vector[0].iov_base;
+		if (header->error == 0)
+			init_reply(ch, vector, count);
+	}
+	return writev(fd, vector, count);
 }
 
 static ssize_t channel_read(int fd, void *buffer, size_t bytes, void *userdata)
 {
 	return read(fd, buffer, bytes); /* not called: workers receive by themselves */
 }
+
+static int hook_init(struct daemon *d)
+{
+	static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
+
+	return fuse_session_custom_io(d->session, &io, d->channel->fd);
+}
+
+static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
+{
+}
+
+#endif
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -178,6 +233,11 @@ static void note_request(struct channel *ch, char *buffer, size_t bytes)
 	default:
 		break;
 	}
+}
+
+static bool is_init(const char *buffer)
+{
+	return ((const struct fuse_in_header *)buffer)->opcode == FUSE_INIT;
 }
 
 static int receive(struct channel *ch, struct worker *w, size_t *bytes)
@@ -273,13 +333,16 @@ static void *worker_run(void *argument)
 		if (error != 0) {
 			if (error != -ENODEV)
 				log_error("could not read a request: %s", strerror(-error));
-			channel_set_state(ch, CHANNEL_ENDED);
+			unmounted(ch);
 			break;
 		}
 		if (others == 0)
 			(void)worker_start(d); /* without it, requests wait a little */
 		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
+		bool init = is_init(w->buffer);
 		fuse_session_process_buf(d->session, &request);
+		if (init)
+			init_done(d);
 	}
 	worker_end(w);
 	return NULL;
@@ -293,7 +356,6 @@ static void stop_signal(int signal)
 
 int channel_open(struct daemon *d)
 {
-	static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
 	struct channel *ch = calloc(1, sizeof(*ch));
 	struct sigaction action = {.sa_handler = stop_signal};
 	int result;
@@ -306,14 +368,15 @@ int channel_open(struct daemon *d)
 		result = -errno;
 		goto fail;
 	}
-	result = fuse_session_custom_io(d->session, &io, ch->fd);
+	d->channel = ch;
+	result = hook_init(d);
 	if (result != 0)
 		goto fail;
 	pthread_mutex_init(&ch->lock, NULL);
 	pthread_cond_init(&ch->gone, NULL);
-	d->channel = ch;
 	return 0;
 fail:
+	d->channel = NULL;
 	if (ch->event_fd >= 0)
 		close(ch->event_fd);
 	free(ch);
@@ -325,9 +388,11 @@ void channel_negotiate(struct daemon *d, struct fuse_conn_info *conn)
 	conn->max_write = MAX_WRITE;
 	conn->max_background = BACKGROUND_REQUESTS;
 	conn->congestion_threshold = BACKGROUND_REQUESTS * 3 / 4;
-	/* V2, where there is one, is asked for in the reply; the two exclude each other. */
+	/* The two versions exclude each other. */
 	if (d->channel->offered & FUSE_HANDLE_KILLPRIV_V2)
 		conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+	ask_for_flags(d->channel, conn);
+	atomic_store(&d->channel->negotiated, true);
 }
 
 bool channel_kills_privileges(const struct daemon *d)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * channel.h - the worker threads that read requests, and what libfuse 3.14 cannot say.
+ * channel.h - the worker threads that read requests, and what libfuse does not say.
  *
  * libfuse decodes requests and encodes replies; this module reads them. It does so by itself
  * because some of a request's bits that libfuse 3.14 drops are needed: they are in the request's
