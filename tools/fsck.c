@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "progress.h"
 #include "verify.h"
 
 enum {
@@ -34,11 +34,9 @@ enum mode { MODE_ASK, MODE_NO, MODE_YES };
 struct checker {
 	enum mode mode;
 	bool verbose;
-	bool terminal; /* progress goes there */
-	bool all;      /* answered "a": yes to all further questions */
+	bool all; /* answered "a": yes to all further questions */
 	uint64_t shown;
-	struct timespec last_progress;
-	bool progress_shown;
+	struct progress progress;
 };
 
 static const char usage_text[] =
@@ -49,18 +47,11 @@ static const char usage_text[] =
 	"Without -n or -y it asks, or does as with -n if there is no terminal.\n"
 	"Exit status: 0 clean, 1 repaired, 4 damage is left, 8 could not check, 16 usage.\n";
 
-static void end_progress(struct checker *k)
-{
-	if (k->progress_shown)
-		fputs("\r\033[K", stderr);
-	k->progress_shown = false;
-}
-
 static void on_found(void *context, const struct verify_finding *finding)
 {
 	struct checker *k = context;
 
-	end_progress(k);
+	progress_clear(&k->progress);
 	if (k->verbose || k->shown < FINDINGS_SHOWN)
 		printf("%s\n", finding->text);
 	else if (k->shown == FINDINGS_SHOWN)
@@ -93,18 +84,10 @@ static bool on_confirm(void *context, const struct verify_finding *finding)
 static void on_progress(void *context, enum verify_phase phase, uint64_t done, uint64_t total)
 {
 	struct checker *k = context;
-	struct timespec now;
 
 	if (k->verbose && total == 0)
 		printf("checking %s\n", verify_phase_name(phase));
-	if (!k->terminal || total == 0)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec == k->last_progress.tv_sec)
-		return;
-	k->last_progress = now;
-	k->progress_shown = true;
-	fprintf(stderr, "\r\033[K%s: %" PRIu64 "%%", verify_phase_name(phase), done * 100 / total);
+	progress_step(&k->progress, verify_phase_name(phase), done, total);
 }
 
 /* Opens the pool, with what help it needs. 0, or an exit status in *status and -1. */
@@ -122,7 +105,7 @@ static int open_pool(struct checker *k, const struct core_options *pool,
 	}
 	if (r == 0)
 		return 0;
-	end_progress(k);
+	progress_clear(&k->progress);
 	*status = r == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
 	if (r != -EUCLEAN || report->found == 0)
 		fprintf(stderr, "fsck.leasefs: %s\n", d.text[0] ? d.text : strerror(-r));
@@ -188,14 +171,14 @@ static int check(struct checker *k, const char *pool)
 	struct core *c;
 	int status = EXIT_OPERATIONAL;
 
-	clock_gettime(CLOCK_MONOTONIC, &k->last_progress); /* nothing is told of what is quick */
+	progress_begin(&k->progress);
 	if (open_pool(k, &open_options, &options, &rescue, &c, &status) < 0)
 		return status;
 	if (k->verbose)
 		tell_opened(c, pool);
 	int r = verify_core(c, &options, &report);
 	int closed = core_close(c);
-	end_progress(k);
+	progress_clear(&k->progress);
 	if (r == 0)
 		r = closed;
 	if (r < 0) {
@@ -248,6 +231,5 @@ int main(int argc, char **argv)
 	}
 	if (k.mode == MODE_ASK && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)))
 		k.mode = MODE_NO;
-	k.terminal = isatty(STDERR_FILENO);
 	return check(&k, argv[optind]);
 }

@@ -15,6 +15,7 @@
 
 #include "core.h"
 #include "format.h"
+#include "progress.h"
 
 static const char usage[] =
 	"Usage: mkfs.leasefs [OPTION]... POOL\n"
@@ -34,7 +35,13 @@ static const char usage[] =
 	"  -h, --help             this text\n"
 	"  -V, --version          the version\n"
 	"\n"
-	"A SIZE is a number of bytes, or has a suffix: K, M, G, T (powers of 1024).\n";
+	"A SIZE is a number of bytes, or has a suffix: K, M, G, T (powers of 1024).\n"
+	"\n"
+	"  mkfs.leasefs -s 8G /dev/shm/pool       fast, takes long-term pins, gone at reboot\n"
+	"  mkfs.leasefs -s 8G /var/tmp/pool       on any filesystem; no long-term pins\n"
+	"  mkfs.leasefs -D /dev/dax0.0 /var/lib/leasefs/pool    data on persistent memory\n"
+	"\n"
+	"Then: leasefs POOL MOUNTPOINT\n";
 
 struct request {
 	struct core_format format;
@@ -243,19 +250,30 @@ static int print_pool(const char *pool)
 	printf("  %-12s%s\n", "durability", region_promise(info.meta_media, DURABILITY_RELAXED));
 	if (info.meta_media == REGION_PAGE_CACHE)
 		printf("  %-12s(with -o durability=strict: nothing that was acknowledged)\n", "");
+	printf("Next: leasefs %s MOUNTPOINT\n", pool);
 	return core_close(c) ? 1 : 0;
+}
+
+static void on_step(void *context, const char *what, uint64_t done, uint64_t total)
+{
+	progress_step(context, what, done, total);
 }
 
 int main(int argc, char **argv)
 {
 	struct request request = {.format.lease_gid = UINT32_MAX};
+	struct progress progress;
+	const struct core_progress hook = {.step = on_step, .context = &progress};
 	struct diag d = {0};
 	int status, error;
 
 	status = parse(&request, argc, argv);
 	if (status)
 		return status < 0 ? 0 : status;
+	progress_begin(&progress);
+	request.format.progress = &hook;
 	error = core_format_pool(&request.format, &d);
+	progress_clear(&progress);
 	if (error) {
 		fprintf(stderr, "mkfs.leasefs: %s\n", d.text[0] ? d.text : strerror(-error));
 		return 1;

@@ -123,7 +123,8 @@ int core_open_pool(struct core *c, struct diag *d)
 	/* Looked for before the lock: a directory that is no pool stays as it is. */
 	if (fstatat(c->dir_fd, "meta", &st, AT_SYMLINK_NOFOLLOW))
 		return diag_set(d, -errno,
-			errno == ENOENT ? "%s is not a leasefs pool: it has no file meta"
+			errno == ENOENT ? "%s is not a leasefs pool: it has no file meta "
+					  "(mkfs.leasefs makes one)"
 					: "%s: meta cannot be looked at",
 			c->path);
 	return pool_lock(c, d);

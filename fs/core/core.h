@@ -78,6 +78,12 @@ void core_abandon(struct core *c);
 void core_note_pid(struct core *c);
 void core_set_arbiter(struct core *c, const struct core_arbiter *arbiter);
 
+/* Hears every so often of what takes long. */
+struct core_progress {
+	void (*step)(void *context, const char *what, uint64_t done, uint64_t total);
+	void *context;
+};
+
 struct core_format { /* mkfs */
 	const char *pool;       /* made if it is not there */
 	uint64_t pool_bytes;    /* data; 0: CORE_POOL_BYTES_DEFAULT, or the size of `data` */
@@ -87,6 +93,7 @@ struct core_format { /* mkfs */
 	const char *data;       /* NULL, or a device or file that becomes region 0 */
 	const char *label;      /* up to 31 bytes, or NULL */
 	bool force;             /* destroy a pool that is there */
+	const struct core_progress *progress; /* may be NULL */
 };
 #define CORE_POOL_BYTES_DEFAULT (1ull << 30)
 #define CORE_POOL_BYTES_MIN (1ull << 20)

@@ -121,6 +121,7 @@ static int store_heap(struct core *c)
 		error = region_reserve_blocks(c->meta_region, offset, BLOCK_SIZE);
 		if (!error)
 			error = store_object(c->meta_region, offset, &bitmap);
+		core_step(c, "writing metadata bitmaps", g, heap_groups(&c->super));
 	}
 	return error;
 }
@@ -175,6 +176,7 @@ static int open_heap(struct core *c)
 		};
 
 		error = space_add_group(c->heap, g, &group);
+		core_step(c, "reading metadata bitmaps", g, heap_groups(&c->super));
 	}
 	return error ? error : space_open(&inodes, &c->inodes);
 }

@@ -414,6 +414,7 @@ int core_format_pool(const struct core_format *format, struct diag *d)
 	error = core_new(&options, &m.c, d);
 	if (error)
 		return error;
+	m.c->progress = format->progress;
 	error = make_directory(&m);
 	if (!error)
 		error = pool_open(m.c, d);

@@ -136,8 +136,8 @@ int pool_open(struct core *c, struct diag *d)
 {
 	c->dir_fd = open(c->options.pool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->dir_fd < 0)
-		return diag_set(
-			d, -errno, "cannot open the pool %s: %s", c->options.pool, strerror(errno));
+		return diag_set(d, -errno, "cannot open the pool %s: %s%s", c->options.pool,
+			strerror(errno), errno == ENOENT ? " (mkfs.leasefs makes one)" : "");
 	c->path = descriptor_path(c->dir_fd);
 	if (!c->path)
 		return diag_set(d, -ENOMEM, "cannot find the path of the pool %s", c->options.pool);

@@ -55,6 +55,7 @@ struct core {
 	uint64_t recovered_inodes;
 	double open_seconds;
 	uint64_t roots; /* offset of media_roots */
+	const struct core_progress *progress; /* mkfs's, or NULL */
 
 	pthread_mutex_t rename_lock;
 
@@ -67,6 +68,12 @@ struct core {
 	/* Blocks of all data regions together, against super.pool_bytes (domains=uid). */
 	_Atomic uint64_t data_blocks_free;
 };
+
+static inline void core_step(struct core *c, const char *what, uint64_t done, uint64_t total)
+{
+	if (c->progress)
+		c->progress->step(c->progress->context, what, done, total);
+}
 
 /* Opens the directory of c->options and sets c->path. Changes nothing, whatever is there. */
 int pool_open(struct core *c, struct diag *d);

@@ -163,6 +163,7 @@ static int enter_all_groups(struct core *c, const struct data_region *r)
 		error = enter_groups(c, r, first, count, groups);
 		for (uint32_t i = 0; i < count && !error; i++)
 			error = space_add_group(r->space, first + i, &groups[i]);
+		core_step(c, "writing data bitmaps", first, total);
 	}
 	return error;
 }

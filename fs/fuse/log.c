@@ -2,6 +2,9 @@
 /*
  * log.c - the daemon's log. Also takes over what libfuse has to say.
  *
+ * In the foreground a line to the journal, where standard error is its stream, begins with its
+ * level, as sd-daemon(3) has it.
+ *
  * The state changes only while the process has one thread (log_start) and once before the terminal
  * is let go of (log_to_syslog); readers need no lock.
  */
@@ -11,12 +14,16 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
 
 static const char *log_program = "leasefs";
 static atomic_bool log_detached;
 static bool log_foreground = true;
+static bool log_journal;
 static bool log_debugging;
 
 static void log_line(int priority, const char *format, va_list arguments)
@@ -33,6 +40,8 @@ static void log_line(int priority, const char *format, va_list arguments)
 	if (!log_foreground && (priority >= LOG_NOTICE ||
 				       atomic_load_explicit(&log_detached, memory_order_relaxed)))
 		syslog(priority, "%s", line);
+	else if (log_journal)
+		fprintf(stderr, "<%d>%s\n", priority, line); /* it adds the program itself */
 	else
 		fprintf(stderr, "%s: %s\n", log_program, line);
 }
@@ -42,11 +51,23 @@ static void log_fuse(enum fuse_log_level level, const char *format, va_list argu
 	log_line((int)level, format, arguments); /* the levels are syslog's */
 }
 
+/* systemd.exec(5): JOURNAL_STREAM is the device and inode of the journal's end of a stream. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
 void log_start(const char *program, bool debug, bool foreground)
 {
 	log_program = program;
 	log_debugging = debug;
 	log_foreground = foreground;
+	log_journal = stderr_is_journal();
 	if (!foreground)
 		openlog(program, LOG_PID, LOG_DAEMON);
 	fuse_set_log_func(log_fuse);

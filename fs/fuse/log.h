@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * log.h - where the daemon's sentences go: stderr in the foreground; else syslog, but for warnings
- * and errors until the mount is usable, which are for whoever mounts. Any thread. One line a call,
- * without a newline.
+ * log.h - where the daemon's sentences go: stderr in the foreground, with their level if that is
+ * the journal; else syslog, but for warnings and errors until the mount is usable, which are for
+ * whoever mounts. Any thread. One line a call, without a newline.
  */
 #ifndef FUSE_LOG_LINES_H
 #define FUSE_LOG_LINES_H

@@ -23,11 +23,18 @@
 #include "mountpoint.h"
 #include "options.h"
 #include "session.h"
+#include "supervisor.h"
 
 #define EXIT_USAGE 2
 
 struct parent {
 	int fd; /* -1: none waits */
+};
+
+struct process {
+	struct options options;
+	struct parent parent;
+	struct supervisor supervisor;
 };
 
 static void tell_parent(struct parent *p, int status)
@@ -42,10 +49,8 @@ static void tell_parent(struct parent *p, int status)
 	p->fd = -1;
 }
 
-static void leave_terminal(void *context)
+static void leave_terminal(struct parent *p)
 {
-	struct parent *p = context;
-
 	if (p->fd < 0)
 		return;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -59,6 +64,21 @@ static void leave_terminal(void *context)
 	}
 	if (null > STDERR_FILENO)
 		close(null);
+}
+
+static void is_usable(void *context)
+{
+	struct process *p = context;
+
+	leave_terminal(&p->parent);
+	supervisor_ready(&p->supervisor, p->options.pool_path, p->options.mountpoint);
+}
+
+static void is_ending(void *context)
+{
+	struct process *p = context;
+
+	supervisor_stopping(&p->supervisor);
 }
 
 /*
@@ -114,39 +134,60 @@ static int go_background(struct parent *p, const char *mountpoint)
 	return 0;
 }
 
+/* Mounts and serves. 0 or an errno with its sentence, as session_run(). */
+static int serve(struct process *p, struct diag *d)
+{
+	const struct session_hooks hooks = {.usable = is_usable, .ending = is_ending, .context = p};
+	int result = mountpoint_check(&p->options, d);
+
+	if (result == 0 && !p->options.foreground) {
+		result = go_background(&p->parent, p->options.mountpoint);
+		if (result != 0)
+			diag_set(d, result, "cannot go to the background: %s", strerror(-result));
+	}
+	if (result == 0)
+		result = session_run(&p->options, &hooks, d);
+	return result;
+}
+
+/* What to do about it, where the sentence itself does not say. */
+static void log_advice(const struct options *o, int error)
+{
+	if (error == -EUCLEAN)
+		log_error("'fsck.leasefs -n %s' says what is damaged, -y repairs it", o->pool);
+	else if (error == -EBUSY)
+		log_error("'leasectl %s status' tells more; a pool has one mount", o->pool);
+}
+
 int main(int argc, char **argv)
 {
-	struct parent parent = {.fd = -1};
-	struct options options;
+	struct process p = {.parent.fd = -1};
 	struct diag d = {.text = ""};
-	int result = options_parse(&options, argc, argv, &d);
+	int result = options_parse(&p.options, argc, argv, &d);
 
-	log_start("leasefs", options.debug, options.foreground);
+	log_start("leasefs", p.options.debug, p.options.foreground);
 	if (result != 0) {
 		log_error("%s", d.text);
-		options_free(&options);
+		options_free(&p.options);
 		return EXIT_USAGE;
 	}
-	if (options.help || options.version) {
-		if (options.help)
+	if (p.options.help || p.options.version) {
+		if (p.options.help)
 			options_print_help(stdout, argv[0]);
 		else
 			printf("leasefs %s, libfuse %s\n", LEASEFS_VERSION, fuse_pkgversion());
-		options_free(&options);
+		options_free(&p.options);
 		return EXIT_SUCCESS;
 	}
-	result = mountpoint_check(&options, &d);
-	if (result == 0 && !options.foreground) {
-		result = go_background(&parent, options.mountpoint);
-		if (result != 0)
-			diag_set(&d, result, "cannot go to the background: %s", strerror(-result));
-	}
-	if (result == 0)
-		result = session_run(&options, leave_terminal, &parent, &d);
-	if (result != 0)
+	supervisor_find(&p.supervisor);
+	result = serve(&p, &d);
+	if (result != 0) {
 		log_error("%s", d.text);
+		log_advice(&p.options, result);
+	}
 	int status = result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-	tell_parent(&parent, status);
-	options_free(&options);
+	tell_parent(&p.parent, status);
+	supervisor_close(&p.supervisor);
+	options_free(&p.options);
 	return status;
 }

@@ -21,8 +21,9 @@
 
 #include "log.h"
 
-#define RUN_MS_MAX 30000 /* writing back what is dirty may take a while; ending must not for ever  \
-			  */
+#define RUN_MS_MAX                                                                                 \
+	30000 /* writing back what is dirty may take a while; ending must not for ever             \
+	       */
 
 extern char **environ;
 
@@ -112,8 +113,8 @@ int mountpoint_check(const struct options *o, struct diag *d)
 			return diag_set(d, -error,
 				"%s is the mount point of a daemon that has died; umount it first",
 				o->mountpoint);
-		return diag_set(
-			d, -error, "the mount point %s: %s", o->mountpoint, strerror(error));
+		return diag_set(d, -error, "the mount point %s: %s%s", o->mountpoint,
+			strerror(error), error == ENOENT ? " (mkdir makes it)" : "");
 	}
 	if (!S_ISDIR(st.st_mode))
 		return diag_set(

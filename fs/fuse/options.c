@@ -385,12 +385,28 @@ void options_free(struct options *o)
 	fuse_opt_free_args(&o->session_args);
 }
 
+static const char first_steps[] =
+	"Mounts POOL, a directory that mkfs.leasefs made, on the directory MOUNTPOINT, and serves "
+	"it\n"
+	"until it is unmounted. It returns when the mount can be used. First steps:\n"
+	"\n"
+	"    mkfs.leasefs -s 8G /var/tmp/pool    make a pool (on /dev/shm: fast, and gone at "
+	"reboot)\n"
+	"    leasefs /var/tmp/pool /mnt          mount it, as root or as an ordinary user\n"
+	"    leasectl /mnt status                see what it is, and what is held in it\n"
+	"    umount /mnt                         end (an ordinary user: fusermount3 -u /mnt)\n"
+	"    fsck.leasefs -n /var/tmp/pool       check it\n"
+	"\n"
+	"At every boot, a line in /etc/fstab:  POOL MOUNTPOINT fuse.leasefs defaults 0 0\n"
+	"or the unit leasefs@NAME.service, for /etc/leasefs/NAME.conf: see leasefs(8).\n"
+	"What leases and pins are is in leasefs(7).\n";
+
 void options_print_help(FILE *out, const char *program)
 {
 	fprintf(out,
 		"usage: %s POOL MOUNTPOINT [-o options] [-f] [-d]\n"
 		"\n"
-		"Mounts the pool that mkfs.leasefs made in the directory POOL.\n"
+		"%s"
 		"\n"
 		"    -f                   stay in the foreground, speak on stderr\n"
 		"    -d                   the same, and print every request\n"
@@ -399,7 +415,7 @@ void options_print_help(FILE *out, const char *program)
 		"    -V, --version        versions\n"
 		"\n"
 		"Options of the filesystem:\n",
-		program);
+		program, first_steps);
 	for (size_t i = 0; i < COUNT(own_options); i++)
 		fprintf(out, "    %s%-*s %s\n", own_options[i].name,
 			(int)(22 - strlen(own_options[i].name)), own_options[i].valued ? "=" : "",
@@ -407,5 +423,5 @@ void options_print_help(FILE *out, const char *program)
 	fprintf(out, "\nOptions of the mount:\n   ");
 	for (size_t i = 0; i < COUNT(mount_options); i++)
 		fprintf(out, " %s", mount_options[i]);
-	fprintf(out, "\n\nUnmount with umount(8), or as an ordinary user with fusermount3 -u.\n");
+	fprintf(out, "\n");
 }

@@ -129,8 +129,7 @@ static void end_mount(struct daemon *d, uint64_t device)
 
 struct waiting {
 	int signal_fd;
-	void (*usable)(void *context);
-	void *context;
+	const struct session_hooks *hooks;
 	uint64_t device;
 	bool ready;
 };
@@ -139,7 +138,7 @@ static void became_ready(struct daemon *d, struct waiting *w)
 {
 	w->ready = true;
 	(void)mountpoint_device(d->options->mountpoint, &w->device);
-	w->usable(w->context);
+	w->hooks->usable(w->hooks->context);
 	log_recovery(d);
 }
 
@@ -153,6 +152,12 @@ static int sync_interval(const struct daemon *d)
 			       !d->options->read_only
 		       ? RELAXED_SYNC_MS
 		       : -1;
+}
+
+static void is_ending(const struct waiting *w)
+{
+	if (w->ready)
+		w->hooks->ending(w->hooks->context);
 }
 
 static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
@@ -176,6 +181,7 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 			struct signalfd_siginfo info;
 			if (read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 				log_debug("ending on signal %u", info.ssi_signo);
+				is_ending(w);
 				end_mount(d, w->device);
 				if (!w->ready)
 					return diag_set(diag, -EINTR,
@@ -184,6 +190,7 @@ static int serve(struct daemon *d, struct waiting *w, struct diag *diag)
 			}
 		}
 	}
+	is_ending(w);
 	if (!w->ready)
 		return diag_set(
 			diag, -EPROTO, "the kernel and libfuse did not agree on a protocol");
@@ -265,11 +272,10 @@ static void raise_limits(void)
 	}
 }
 
-int session_run(
-	const struct options *o, void (*usable)(void *context), void *context, struct diag *diag)
+int session_run(const struct options *o, const struct session_hooks *hooks, struct diag *diag)
 {
 	struct daemon d = {.options = o};
-	struct waiting w = {.usable = usable, .context = context};
+	struct waiting w = {.hooks = hooks};
 
 	umask(0);
 	raise_limits();

@@ -106,3 +106,85 @@ case_newer_requests() {
 	refuses "not permitted|permission denied|exists|busy" mkdir "$MNT/.leasefs"
 	refuses "busy|is a directory" python3 -c "import os, sys; os.rename(*sys.argv[1:])" "$MNT/named" "$MNT/.leasefs"
 }
+
+# A service manager hears when the mount is usable, and when it ends (sd_notify(3)).
+case_tells_service_manager() {
+	local mount heard=$CASE_DIR/heard listener
+	need_pool
+	need_program python3
+	pool_make pool 64M
+	mount=$(mount_path pool)
+	mkdir "$mount"
+	python3 - "$CASE_DIR/notify" "$heard" <<-'PYTHON' &
+		import os, socket, sys
+		listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		listener.bind(sys.argv[1])
+		listener.settimeout(60)
+		said = ""
+		while "STOPPING=1" not in said:
+		    said += listener.recv(4096).decode() + "\n"
+		    with open(sys.argv[2] + ".new", "w") as out:
+		        out.write(said)
+		    os.rename(sys.argv[2] + ".new", sys.argv[2])
+	PYTHON
+	listener=$!
+	wait_until 20 test -S "$CASE_DIR/notify" || fail "nobody listens"
+	NOTIFY_SOCKET=$CASE_DIR/notify leasefs -f "$(pool_path pool)" "$mount" \
+		2>"$CASE_DIR/words" &
+	echo $! >"$CASE_DIR/pool.pid"
+	wait_until 20 test -s "$heard" || fail "not a word"
+	grep -qx READY=1 "$heard" || fail "said: $(cat "$heard")"
+	echo content >"$mount/file" || fail "not usable, though it said so"
+	kill "$(cat "$CASE_DIR/pool.pid")"
+	wait "$listener" || fail "did not say that it ends"
+	wait "$(cat "$CASE_DIR/pool.pid")" || fail "status $?"
+	! is_mounted "$mount" || fail "it is still mounted"
+}
+
+# Standard error that is the journal's gets lines with their level (sd-daemon(3)).
+case_levels_for_the_journal() {
+	local status=0
+	need_pool
+	: >"$CASE_DIR/journal"
+	JOURNAL_STREAM=$(stat -c %d:%i "$CASE_DIR/journal") \
+		leasefs -f "$CASE_DIR/nowhere" "$CASE_DIR" 2>"$CASE_DIR/journal" || status=$?
+	[ "$status" -eq 1 ] || fail "status $status"
+	grep -q "^<3>.*nonempty" "$CASE_DIR/journal" || fail "$(cat "$CASE_DIR/journal")"
+	status=0
+	JOURNAL_STREAM=1:1 leasefs -f "$CASE_DIR/nowhere" "$CASE_DIR" 2>"$CASE_DIR/words" || status=$?
+	[ "$status" -eq 1 ] || fail "status $status"
+	grep -q "^leasefs: .*nonempty" "$CASE_DIR/words" || fail "$(cat "$CASE_DIR/words")"
+}
+
+# Who does something wrong is told what to do.
+case_says_what_to_do_next() {
+	local mount
+	need_pool
+	pool_make pool 64M
+	mount=$(mount_path pool)
+	grep -q "^Next: leasefs .* MOUNTPOINT" "$CASE_DIR/pool.mkfs" || fail "mkfs: no next step"
+	refuses "mkdir" leasefs "$(pool_path pool)" "$mount"
+	mkdir "$mount" "$CASE_DIR/empty"
+	refuses "mkfs.leasefs" leasefs "$CASE_DIR/empty" "$mount"
+	refuses "mkfs.leasefs" leasefs "$CASE_DIR/nowhere" "$mount"
+	refuses "nonempty" leasefs "$(pool_path pool)" "$CASE_DIR"
+	pool_mount pool
+	mkdir "$CASE_DIR/other"
+	refuses "leasectl" leasefs "$(pool_path pool)" "$CASE_DIR/other" -o lock_wait_ms=0
+	leasefs --help | grep -q "mkfs.leasefs -s" || fail "--help: no first steps"
+}
+
+# What takes long says how far it is, on a terminal alone.
+case_progress_on_a_terminal() {
+	need_pool
+	need_program script
+	case $POOLS in
+	/dev/shm/*) ;;
+	*) skip "the pools are not on tmpfs: a pool of 60 TiB would be slow" ;;
+	esac
+	mkfs.leasefs -q -s 1T "$POOLS/big" >"$CASE_DIR/words" 2>&1
+	[ ! -s "$CASE_DIR/words" ] || fail "no terminal, and it says: $(cat "$CASE_DIR/words")"
+	script -qec "mkfs.leasefs -f -q -s 60T '$POOLS/big'" /dev/null >"$CASE_DIR/words"
+	grep -q "bitmaps: [0-9]*%" "$CASE_DIR/words" || fail "a terminal, and it says nothing"
+	rm -rf "$POOLS/big"
+}
