@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# install.sh - what `meson install` puts where, and that it can be used from there. TAP.
+#
+#     tests/install.sh BUILD_DIR
+
+set -u
+BUILD=$(cd "$1" && pwd) || exit 1
+HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+WORK=$(mktemp -d) || exit 1
+trap 'rm -rf "$WORK"' EXIT
+number=0
+failures=0
+
+# check NAME COMMAND...: a case; what the command says is shown when it fails.
+check() {
+	local name=$1
+	shift
+	number=$((number + 1))
+	if "$@" >"$WORK/said" 2>&1; then
+		echo "ok $number - $name"
+	else
+		echo "not ok $number - $name"
+		sed 's/^/# /' "$WORK/said" | tail -n 30
+		failures=$((failures + 1))
+	fi
+}
+
+pass_over() {
+	number=$((number + 1))
+	echo "ok $number - $1 # SKIP $2"
+}
+
+installs() { timeout 120 meson install -C "$BUILD" --no-rebuild --destdir "$WORK/root"; }
+
+# Everything that is expected, and nothing else. man/man* are as many as there are sources.
+files_are_expected() {
+	(cd "$WORK/root$PREFIX" && find . -not -type d | sed 's,^\./,,' | sort) >"$WORK/got"
+	{
+		printf '%s\n' bin/leasefs bin/leasectl bin/leasescript sbin/mkfs.leasefs \
+			sbin/fsck.leasefs sbin/mount.fuse.leasefs \
+			lib/systemd/system/leasefs@.service share/zsh/site-functions/_leasefs
+		printf 'share/bash-completion/completions/%s\n' leasefs mkfs.leasefs fsck.leasefs \
+			leasectl leasescript
+		(cd "$HERE/include" && find leasefs -name '*.h*' | sed 's,^,include/,')
+		(cd "$HERE" && sed -n "s/^  '\(.*\)\.\([1-8]\)',$/share\/man\/man\2\/\1.\2/p" \
+			man/meson.build)
+		# The library, when there is one: its names carry versions.
+		grep -E '^lib/([^/]*/)?(libleasefs[^/]*\.(so[.0-9]*|a)|pkgconfig/libleasefs\.pc)$' \
+			"$WORK/got"
+	} | sort >"$WORK/expected"
+	diff -u "$WORK/expected" "$WORK/got"
+}
+
+modes_are_right() {
+	find "$WORK/root" -perm /022 -not -type l | grep . && return 1
+	for program in bin/leasefs bin/leasectl bin/leasescript sbin/mkfs.leasefs sbin/fsck.leasefs \
+		sbin/mount.fuse.leasefs; do
+		[ -x "$WORK/root$PREFIX/$program" ] || { echo "$program" && return 1; }
+	done
+}
+
+programs_run() {
+	local program
+	for program in bin/leasefs sbin/mkfs.leasefs sbin/fsck.leasefs sbin/mount.fuse.leasefs; do
+		"$WORK/root$PREFIX/$program" --help || return 1
+	done
+}
+
+# Beside each other in bin and sbin, the helper finds the daemon, which then refuses the pool.
+helper_finds_the_daemon() {
+	mkdir -p "$WORK/mnt"
+	! PATH=/usr/bin:/bin "$WORK/root$PREFIX/sbin/mount.fuse.leasefs" \
+		"$WORK/none" "$WORK/mnt" 2>"$WORK/words"
+	cat "$WORK/words"
+	grep -q "cannot open the pool" "$WORK/words"
+}
+
+headers_compile() {
+	local header
+	for header in "$WORK/root$PREFIX"/include/leasefs/*.h; do
+		echo "#include <leasefs/${header##*/}>" >"$WORK/use.c"
+		${CC:-cc} -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE \
+			-I"$WORK/root$PREFIX/include" -c -o "$WORK/use.o" "$WORK/use.c" || return 1
+	done
+}
+
+pages_are_links_or_text() {
+	local page
+	for page in "$WORK/root$PREFIX"/share/man/man*/*; do
+		[ -s "$page" ] || { echo "$page is empty" && return 1; }
+		man --warnings -l "$page" 2>&1 >/dev/null | grep . && return 1
+	done
+	return 0
+}
+
+# pkg-config, as a user of the library asks it; the paths of the root are added by it.
+links_with_pkg_config() {
+	local pc
+	pc=$(find "$WORK/root$PREFIX" -name libleasefs.pc)
+	printf '#include <leasefs/leasefs.h>\nint main(void)\n{\n\treturn 0;\n}\n' >"$WORK/use.c"
+	export PKG_CONFIG_SYSROOT_DIR=$WORK/root PKG_CONFIG_PATH=${pc%/*}
+	# shellcheck disable=SC2046 # words are meant
+	${CC:-cc} -o "$WORK/use" "$WORK/use.c" $(pkg-config --cflags --libs libleasefs) &&
+		LD_LIBRARY_PATH=$WORK/root$(pkg-config --variable=libdir libleasefs) "$WORK/use"
+}
+
+unit_is_good() {
+	cp "$WORK/root$PREFIX/lib/systemd/system/leasefs@.service" "$WORK/" || return 1
+	# It looks for the program where it will be, not where it is now.
+	sed -i "s,^ExecStart=$PREFIX/,ExecStart=$WORK/root$PREFIX/," "$WORK/leasefs@.service"
+	systemd-analyze verify --man=no "$WORK/leasefs@test.service" 2>&1 |
+		grep -v "^$" && return 1
+	return 0
+}
+
+PREFIX=$(meson introspect --buildoptions "$BUILD" | python3 -c '
+import json, sys
+print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
+check "meson install with DESTDIR" installs
+check "the files, and no others" files_are_expected
+check "modes" modes_are_right
+check "programs run from there" programs_run
+check "the mount helper finds the daemon" helper_finds_the_daemon
+check "headers stand alone" headers_compile
+if command -v man >/dev/null 2>&1 && command -v scdoc >/dev/null 2>&1; then
+	check "manual pages" pages_are_links_or_text
+else
+	pass_over "manual pages" "man or scdoc is not installed"
+fi
+if command -v systemd-analyze >/dev/null 2>&1; then
+	check "the unit" unit_is_good
+else
+	pass_over "the unit" "systemd-analyze is not installed"
+fi
+if find "$WORK/root" -name libleasefs.pc | grep -q .; then
+	check "pkg-config" links_with_pkg_config
+else
+	pass_over "pkg-config" "this build installs no library"
+fi
+echo "1..$number"
+[ "$failures" -eq 0 ]
