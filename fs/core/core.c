@@ -17,6 +17,7 @@
  * first, which finds the data regions, and makes them durable.
  */
 #include "pool.h"
+#include "plant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -252,6 +253,8 @@ int core_open_spaces(struct core *c, struct diag *d)
 			return diag_set(d, error, "heap group %u: %s", g, strerror(-error));
 	}
 	error = open_space(c, SPACE_INODES, &c->inodes, d);
+	if (!error && planted(PLANT_ORPHANS_FIRST))
+		error = inode_recover_all(c, &c->recovered_inodes);
 	return error ? error : tables_load(c, d);
 }
 
@@ -302,7 +305,7 @@ int core_open(const struct core_options *options, struct core **out, struct diag
 		diag_set(d, error, "out of memory");
 		goto fail;
 	}
-	if (!c->options.read_only) {
+	if (!c->options.read_only && !planted(PLANT_ORPHANS_FIRST)) {
 		error = inode_recover_all(c, &c->recovered_inodes);
 		if (error) {
 			diag_set(d, error,

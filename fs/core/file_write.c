@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "plant.h"
 
 struct target {
 	struct region *region;
@@ -199,6 +200,10 @@ static int settle_bytes(const struct target *t, uint64_t end)
 		region_store_zero(t->region, t->region_offset - head, head);
 	if (tail)
 		region_store_zero(t->region, t->region_offset + length, tail);
+	if (planted(PLANT_UNCHECKED_NOT_FLUSHED))
+		return 0;
+	if (planted(PLANT_TAIL_NOT_FLUSHED))
+		length &= ~63ull;
 	return region_flush(t->region, t->region_offset - head, head + length + tail);
 }
 
@@ -213,7 +218,7 @@ static int settle_all(struct writing *st, uint64_t end)
 			return error;
 	}
 	for (int i = 0; i < st->count && st->targets[i].offset < end; i++) {
-		if (st->targets[i].region != fenced)
+		if (st->targets[i].region != fenced && !planted(PLANT_DATA_NOT_FENCED))
 			region_fence(st->targets[i].region);
 		fenced = st->targets[i].region;
 	}
@@ -267,6 +272,19 @@ static void remove_rest(struct core *c, struct core_write *w, struct writing *st
 	(void)extent_tx_commit(c, st->tx);
 }
 
+/* For a planted fault. */
+static int plant_times_apart(struct core *c, struct core_write *w, struct writing *st)
+{
+	int error = extent_tx_commit(c, st->tx);
+
+	if (!error)
+		error = file_tx_begin(c, w->inode, &st->tx, &st->record);
+	if (error)
+		return error;
+	inode_touch(c, st->record, true);
+	return extent_tx_commit(c, st->tx);
+}
+
 static int commit(struct core *c, struct core_write *w, struct writing *st, uint64_t end)
 {
 	const struct media_inode *view;
@@ -287,6 +305,8 @@ static int commit(struct core *c, struct core_write *w, struct writing *st, uint
 	}
 	if (end > st->record->size)
 		st->record->size = end;
+	if (planted(PLANT_TIMES_APART))
+		return plant_times_apart(c, w, st);
 	inode_touch(c, st->record, true);
 	file_drop_privileges(st->record, w->cred);
 	return extent_tx_commit(c, st->tx);

@@ -8,6 +8,7 @@
  * the same store. Records and pads are multiples of RECORD_ALIGN, so a pad's header always fits.
  */
 #include "journal_impl.h"
+#include "plant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -200,6 +201,11 @@ static int write_record(struct journal *j, uint64_t pad, uint64_t bytes)
 		error = store_pad(j, j->commit, pad);
 	if (error)
 		return error;
+	if (planted(PLANT_COMMIT_FIRST)) {
+		region_store64(meta, commit_at, position + bytes);
+		(void)region_flush(meta, commit_at, sizeof(uint64_t));
+		region_fence(meta);
+	}
 	region_store(meta, offset, j->staging, bytes);
 	error = region_flush(meta, offset, bytes);
 	if (error)

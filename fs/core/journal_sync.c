@@ -20,6 +20,7 @@
  * Invariant: tail is durable before the bytes that it let go of are written again.
  */
 #include "journal_impl.h"
+#include "plant.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,7 +45,10 @@ static void flush_home(struct journal *j, const struct media_operation *op, cons
 
 	/* Only strict page cache has errors to tell, and does not come here. */
 	if (op->kind == RECORD_WRITE) {
-		(void)region_flush(j->config.meta, op->offset, op->bytes);
+		uint64_t to_line_end = 64 - op->offset % 64;
+		bool cut = planted(PLANT_NAME_ACROSS_LINES) && op->bytes > to_line_end;
+
+		(void)region_flush(j->config.meta, op->offset, cut ? to_line_end : op->bytes);
 		return;
 	}
 	(void)region_flush(j->config.meta, op->offset, sizeof(struct media_head));

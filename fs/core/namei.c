@@ -10,6 +10,7 @@
  *  3. A directory that was removed has nlink 0 and takes no names.
  */
 #include "namei.h"
+#include "plant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -132,6 +133,16 @@ int core_lookup(struct core *c, struct inode *dir, const char *name, struct inod
 
 /* ---- link ------------------------------------------------------------------------------------ */
 
+/* For a planted fault. */
+static void plant_count_at_home(struct core *c, const struct inode *ip, struct media_inode home)
+{
+	home.nlink++;
+	home.head.checksum = object_checksum(&home, sizeof(home), ip->record);
+	region_apply(c->meta_region, ip->record, &home, sizeof(home));
+	(void)region_flush(c->meta_region, ip->record, sizeof(home));
+	region_fence(c->meta_region);
+}
+
 static int link_in_tx(
 	struct core *c, struct tx *tx, struct inode *ip, struct inode *dir, const char *name)
 {
@@ -157,6 +168,8 @@ static int link_in_tx(
 	r = dir_insert(c, tx, dir, dir_record, name, ip->ino, namei_type(record->mode));
 	if (r)
 		return r;
+	if (planted(PLANT_LINK_IN_PLACE))
+		plant_count_at_home(c, ip, *record);
 	record->nlink++;
 	inode_touch(c, record, false);
 	inode_touch(c, dir_record, true);

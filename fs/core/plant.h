@@ -28,7 +28,7 @@ enum plant {
 	PLANT_UNCHECKED_NOT_FLUSHED,
 	/* The commit store goes before the record that it commits. */
 	PLANT_COMMIT_FIRST,
-	/* There is no log a processor here. The attention words are dealt out to processors, and
+	/* There is no log a processor here. The attention bits are dealt out to processors, and
 	 * recovery looks at those of the processors that it has. */
 	PLANT_RECOVERY_BY_PROCESSOR,
 	/* Orphans are looked for before the tables that say where inodes are have been loaded. */
@@ -45,6 +45,7 @@ enum plant {
 	PLANT_TIMES_APART,
 	PLANTS
 };
+#define PLANT_PROCESSORS 4u
 
 #ifdef LEASEFS_PLANT
 extern enum plant plant_now;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "namei.h"
+#include "plant.h"
 #include "pool.h"
 
 /* Deeper than any path; a damaged pool may have a circle of parents. */
@@ -166,11 +167,36 @@ static int move_directory(struct media_inode *moved, struct media_inode *from,
 	return r;
 }
 
+/* For planted faults: what was done so far becomes a transaction of its own. */
+static int plant_commit_half(struct core *c, struct tx *tx, struct renaming *n)
+{
+	int r = tx_commit(tx);
+
+	if (r == 0)
+		r = tx_begin(c->meta, &tx); /* the same: it is the thread's */
+	if (r == 0)
+		r = inode_edit(c, tx, n->from, &n->from_record);
+	if (r == 0)
+		r = inode_edit(c, tx, n->to, &n->to_record);
+	if (r == 0)
+		r = inode_edit(c, tx, n->source, &n->source_record);
+	if (r == 0 && n->target)
+		r = inode_edit(c, tx, n->target, &n->target_record);
+	return r;
+}
+
 static int rename_plain(struct core *c, struct tx *tx, struct renaming *n)
 {
 	uint8_t type = namei_type(n->source_record->mode);
-	int r;
+	int r = 0;
 
+	if (planted(PLANT_OLD_NAME_FIRST)) {
+		r = dir_delete(c, tx, n->from, n->from_record, n->source_key);
+		if (r == 0)
+			r = plant_commit_half(c, tx, n);
+		if (r)
+			return r;
+	}
 	if (n->target) {
 		r = replace_check(n);
 		if (r == 0 && S_ISDIR(n->target_record->mode))
@@ -183,7 +209,7 @@ static int rename_plain(struct core *c, struct tx *tx, struct renaming *n)
 	} else {
 		r = dir_insert(c, tx, n->to, n->to_record, n->new_name, n->source->ino, type);
 	}
-	if (r == 0)
+	if (r == 0 && !planted(PLANT_OLD_NAME_FIRST))
 		r = dir_delete(c, tx, n->from, n->from_record, n->source_key);
 	if (r == 0 && n->from != n->to && S_ISDIR(n->source_record->mode))
 		r = move_directory(n->source_record, n->from_record, n->to_record, n->to->ino);
@@ -197,6 +223,8 @@ static int rename_exchange(struct core *c, struct tx *tx, struct renaming *n)
 	int r = dir_replace(c, tx, n->to, n->to_record, n->target_key, n->new_name, n->source->ino,
 		namei_type(n->source_record->mode));
 
+	if (r == 0 && planted(PLANT_EXCHANGE_IN_TWO))
+		r = plant_commit_half(c, tx, n);
 	if (r == 0)
 		r = dir_replace(c, tx, n->from, n->from_record, n->source_key, n->name,
 			n->target->ino, namei_type(n->target_record->mode));

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 
 #include "meta_impl.h"
+#include "plant.h"
 
 #define TABLE_SLOTS 512u /* a power of two, at least twice TX_OBJECTS_MAX */
 #define ARENA_BYTES (TX_OBJECTS_MAX * BLOCK_SIZE)
@@ -301,6 +302,10 @@ static void seal_shadow(struct tx *tx, struct shadow *shadow)
 	/* What was edited and put back as it was writes nothing. */
 	if (memcmp(shadow->copy, shadow->home, shadow->bytes) == 0 && head->checksum)
 		return;
+	if (planted(PLANT_FIELD_NOT_LOGGED) && shadow->magic == MAGIC_INODE)
+		region_apply(meta_region(tx->meta),
+			shadow->offset + offsetof(struct media_inode, size),
+			shadow->copy + offsetof(struct media_inode, size), sizeof(uint64_t));
 	head->checksum = 0;
 	head->checksum = object_checksum_unset(shadow->copy, shadow->bytes, shadow->offset);
 	diff_shadow(tx, shadow);

@@ -8,6 +8,7 @@
 
 #include "acl.h"
 #include "namei.h"
+#include "plant.h"
 #include "pool.h"
 #include "xattr.h"
 
@@ -100,11 +101,30 @@ static int change_in_tx(struct core *c, struct tx *tx, struct inode *ip, const s
 	return r;
 }
 
+/* For a planted fault. */
+static void plant_remove_first(struct core *c, struct inode *ip, const struct change *n)
+{
+	struct media_inode *record;
+	struct tx *tx;
+
+	inode_lock_write(ip);
+	if (tx_begin(c->meta, &tx) == 0) {
+		if (inode_edit(c, tx, ip, &record) || xattr_drop(c, tx, ip, record, n->name))
+			tx_abort(tx);
+		else
+			(void)tx_commit(tx);
+	}
+	inode_unlock(ip);
+}
+
 static int change(struct core *c, struct inode *ip, const struct change *n)
 {
 	struct retry retry = {0};
 	struct tx *tx;
 	int r;
+
+	if (planted(PLANT_XATTR_APART) && !n->remove && !n->acl)
+		plant_remove_first(c, ip, n);
 
 	do {
 		inode_lock_write(ip);

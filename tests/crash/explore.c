@@ -13,7 +13,7 @@
 #include <xxhash.h>
 
 #include "cut.h"
-#include "format.h"
+#include "pool.h"
 #include "run.h"
 #include "verify.h"
 
@@ -215,9 +215,33 @@ static int crash_in_recovery(struct walk *w, uint64_t digest, bool died)
 	return result;
 }
 
+/* Recovery has ended every orphan and every trim: none of them has its bit any more. */
+static int check_attention(struct finding *finding)
+{
+	struct core *c = bed_core();
+
+	for (uint32_t group = 0; group < space_groups(c->inodes); group++) {
+		const struct media_bitmap *bitmap;
+		struct media_group g;
+		const void *view;
+
+		if (space_group(c->inodes, group, &g) ||
+			tx_view(c->meta, NULL, g.bitmap, MAGIC_GROUP, &view))
+			continue;
+		bitmap = view;
+		for (uint32_t w = 0; w < INODES_PER_GROUP / 64; w++)
+			if (bitmap->bits[ATTENTION_BIT / 64 + w]) {
+				SAY(finding, "recovery has left an orphan, or a part of a file");
+				return -1;
+			}
+	}
+	return 0;
+}
+
 static int check_open_pool(struct walk *w, const struct expectation *e, uint64_t *digest)
 {
-	if (verify(w->finding, "after recovery") || run_compare(e, digest, w->finding))
+	if (check_attention(w->finding) || verify(w->finding, "after recovery") ||
+		run_compare(e, digest, w->finding))
 		return -1;
 	return use(w);
 }
