@@ -41,7 +41,8 @@ static void check_exclusive(const struct lease *l)
 }
 
 struct totals {
-	uint64_t leases, ghosts, inherited, pins, links, parked, active, wants, inodes;
+	uint64_t leases, ghosts, inherited, inherited_bytes, pins, links, parked, active, wants,
+		inodes;
 };
 
 static void check_lease(
@@ -84,6 +85,7 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		check_lease(s, i, l, t);
 		leases++;
 		inherited += l->inherited;
+		t->inherited_bytes += l->inherited ? l->node.end - l->node.start : 0;
 		pending += l->source.pending && !l->making;
 	}
 	for (uint32_t i = 0; i < s->pins.capacity; i++) {
@@ -192,6 +194,7 @@ void lm_check(const struct lm *lm)
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
 	assert(sessions == lm->status.sessions && sessions <= LM_SESSIONS_MAX);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
+	assert(t.inherited_bytes == lm->status.inherited_bytes);
 	assert(t.inherited == lm->status.inherited && (!t.inherited || lm->grace.at)); /* L10 */
 	assert(t.pins == lm->status.range_pins && t.wants == lm->status.wants);
 	assert(t.parked == lm->status.parked && t.active == lm->status.active);

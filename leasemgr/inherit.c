@@ -106,6 +106,7 @@ int lm_lease_restore(
 		l->was_recalled = was_recalled;
 		s->inherited_count++;
 		lm->status.inherited++;
+		lm->status.inherited_bytes += r->end - r->start;
 	}
 	return 0;
 }
@@ -131,6 +132,7 @@ void lease_not_inherited(struct lease *l)
 		return;
 	l->inherited = false;
 	l->session->inherited_count--;
+	lm->status.inherited_bytes -= l->node.end - l->node.start;
 	if (--lm->status.inherited == 0 && lm->grace.at) {
 		timer_clear(lm, &lm->grace);
 		timer_unreserve(lm);

@@ -286,6 +286,8 @@ static struct lease *cut(struct lease *l, uint64_t start, uint64_t end, struct l
 		count_lease(l->session->lm, rest, 1);
 		lease_persist(rest);
 	}
+	if (l->inherited)
+		l->session->lm->status.inherited_bytes -= end - start;
 	if (start > l->node.start)
 		l->node.end = start;
 	else

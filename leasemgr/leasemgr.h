@@ -411,6 +411,7 @@ struct lm_status {
 	uint64_t leaked_bytes; /* held for want of memory or room: until the next start */
 	uint64_t grants, returns, recalls, revocations, busy;
 	uint64_t inherited; /* leases to be reclaimed; counted in `leases` too */
+	uint64_t inherited_bytes;
 	uint64_t reclaimed, grace_revoked;
 	bool draining;
 };

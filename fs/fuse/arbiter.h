@@ -61,15 +61,13 @@ struct arbiter {
 	struct engine *engine;
 	struct workers *workers;
 	struct workers *notifier;
-	uint64_t mapped_files; /* made: their names are numbers */
 
 	pthread_mutex_t lock; /* guards all that follows, and everything of holders */
 	struct lm *lm;
-	LIST_HEAD(, heir) heirs; /* inheritance.c's own */
-	bool stopping;           /* sessions end because the daemon does */
 	bool cancelled;          /* the daemon is ending: nothing is parked any more */
 	unsigned opening;     /* calls between begin_leasing and end_opening: `leasing` stays on */
 	uint64_t deadline_ns; /* as the engine knows it */
+	uint64_t ids_end;     /* numbers below it are reserved, in run/ids; UINT64_MAX: none need be */
 	struct ticket_list parked;
 	LIST_HEAD(, holder) holders; /* open ones, and those whose session is not gone */
 	LIST_HEAD(, holder) cookies[ARBITER_COOKIES];
@@ -114,6 +112,9 @@ void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled
 void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_before);
 void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to);
 void holder_slot_free(void *context, void *owner, uint32_t slot);
+void holder_persist(void *context, void *owner, const struct lm_lease_record *record);
+void holder_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease);
+void holder_pin_gone(void *context, void *owner, uint64_t pin);
 void holder_ready(void *context, void *owner);
 void holder_signal(void *context, void *owner, int number);
 void holder_session_gone(void *context, void *owner);

@@ -26,9 +26,9 @@
 
 #include "arbiter.h"
 #include "format.h"
-#include "inheritance.h"
 #include "log.h"
 #include "options.h"
+#include "records.h"
 
 enum ticket_state { TICKET_ENTERING, TICKET_PARKED, TICKET_DECIDED, TICKET_RUNNING };
 struct ticket {
@@ -94,6 +94,21 @@ static void resume_ticket(struct work *work)
 		free(t);
 }
 
+/* Under the lock: before as many as one call may use are left. */
+static void reserve_ids(struct arbiter *a)
+{
+	uint64_t next = lm_next_number(a->lm);
+	int error;
+
+	if (a->ids_end == UINT64_MAX || next + IDS_AT_ONCE / 2 < a->ids_end)
+		return;
+	error = ids_reserve(core_run_dir_fd(a->daemon->core), next + IDS_AT_ONCE);
+	if (error)
+		log_error("run/ids: %s: after a restart, numbers may be used again",
+			strerror(-error));
+	a->ids_end = next + IDS_AT_ONCE;
+}
+
 void arbiter_unlock(struct arbiter *a)
 {
 	struct ticket_list decided = TAILQ_HEAD_INITIALIZER(decided);
@@ -101,10 +116,9 @@ void arbiter_unlock(struct arbiter *a)
 	struct kept_inode_list idle = a->idle;
 	struct lm_conflict conflicts[4];
 	unsigned conflict_count = 0;
-	uint64_t deadline_ns = lm_next_deadline(a->lm), heirs_ns = inheritance_deadline(a);
+	uint64_t deadline_ns = lm_next_deadline(a->lm);
 
-	if (heirs_ns < deadline_ns)
-		deadline_ns = heirs_ns;
+	reserve_ids(a);
 	if (deadline_ns != a->deadline_ns && a->engine) {
 		a->deadline_ns = deadline_ns;
 		engine_set_deadline(a->engine, deadline_ns);
@@ -184,6 +198,8 @@ static void *on_inode_used(void *context, uint64_t ino)
 	struct arbiter *a = context;
 	struct kept_inode *k = a->spare_inode;
 
+	if (!ino)
+		return NULL; /* ghosts of an earlier daemon's, whose file is no more */
 	assert(k && a->granting && core_ino(a->granting) == ino);
 	a->spare_inode = NULL;
 	k->inode = a->granting;
@@ -196,7 +212,8 @@ static void on_inode_idle(void *context, void *inode_owner)
 	struct arbiter *a = context;
 	struct kept_inode *k = inode_owner;
 
-	SLIST_INSERT_HEAD(&a->idle, k, next);
+	if (k)
+		SLIST_INSERT_HEAD(&a->idle, k, next);
 }
 
 static const struct lm_ops effects = {
@@ -214,6 +231,9 @@ static const struct lm_ops effects = {
 	.inode_used = on_inode_used,
 	.inode_idle = on_inode_idle,
 	.session_gone = holder_session_gone,
+	.persist = holder_persist,
+	.pin_moved = holder_pin_moved,
+	.pin_gone = holder_pin_gone,
 };
 
 /* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
@@ -236,7 +256,6 @@ static void on_deadline(void *context)
 	arbiter_lock(a);
 	a->deadline_ns = UINT64_MAX; /* the engine has forgotten it */
 	lm_tick(a->lm, arbiter_now());
-	inheritance_tick(a, arbiter_now());
 	arbiter_unlock(a);
 }
 
@@ -485,6 +504,22 @@ void arbiter_end_opening(struct arbiter *a)
 	arbiter_unlock(a);
 }
 
+static int first_ids(struct arbiter *a, uint64_t *first)
+{
+	int run_fd = core_run_dir_fd(a->daemon->core);
+	int error;
+
+	a->ids_end = UINT64_MAX;
+	if (run_fd < 0 || a->daemon->options->read_only)
+		return 0;
+	error = ids_read(run_fd, first);
+	if (!error)
+		error = ids_reserve(run_fd, *first + IDS_AT_ONCE);
+	if (!error)
+		a->ids_end = *first + IDS_AT_ONCE;
+	return error;
+}
+
 int arbitrate_start(struct daemon *d, struct diag *diag)
 {
 	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
@@ -507,12 +542,17 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 		free(a);
 		return diag_set(diag, -EIO, "no random bytes");
 	}
+	a->daemon = d;
+	error = first_ids(a, &config.first_id);
+	if (error) {
+		free(a);
+		return diag_set(diag, error, "the pool's run/ids: %s", strerror(-error));
+	}
 	error = lm_create(&config, &a->lm);
 	if (error) {
 		free(a);
 		return diag_set(diag, error, "no memory");
 	}
-	a->daemon = d;
 	a->deadline_ns = UINT64_MAX;
 	pthread_mutex_init(&a->start_lock, NULL);
 	pthread_mutex_init(&a->lock, NULL);

@@ -32,9 +32,10 @@ struct diag;
 
 enum change_kind {
 	CHANGE_FREE,      /* takes blocks away: truncate, O_TRUNC, punch */
-	CHANGE_OVERWRITE, /* keeps the layout, changes bytes: in the way of others' exclusive leases */
+	CHANGE_OVERWRITE, /* keeps the layout, changes bytes: in the way of others' exclusive leases
+			   */
 	CHANGE_FILL,      /* changes bytes and may add extents where holes are: as OVERWRITE, and
-	                     read leases over holes are told (at arbitrate_end) */
+			     read leases over holes are told (at arbitrate_end) */
 	CHANGE_MOVE,      /* takes every block away or elsewhere: chown across domains */
 };
 

@@ -42,6 +42,8 @@ static const struct {
 	{LEASEFS_IOC_CONFLICTS, call_conflicts, false},
 	{LEASEFS_IOC_RELEASE, call_release, false},
 	{LEASEFS_IOC_PINS, call_pins, false},
+	{LEASEFS_IOC_RECLAIM, call_reclaim, true},
+	{LEASEFS_IOC_GRACE, call_grace, false},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -62,8 +64,10 @@ void control_stop(struct daemon *d)
 	struct holder *h;
 
 	arbitrate_cancel(d);
+	/* What is held now is for the next daemon: from here on nothing is written down. */
 	arbiter_lock(a);
-	a->stopping = true;
+	LIST_FOREACH(h, &a->holders, all)
+	h->keep = h->session && !lm_session_is_empty(h->session);
 	arbiter_unlock(a);
 	for (;;) {
 		arbiter_lock(a);
@@ -85,7 +89,6 @@ void control_stop(struct daemon *d)
 		if (!h)
 			break;
 	}
-	inheritance_stop(a);
 }
 
 void control_open(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi)

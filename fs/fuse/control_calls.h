@@ -36,6 +36,8 @@ int call_unpinned(const struct call *call, void *data);
 int call_status(const struct call *call, void *data);
 int call_leases(const struct call *call, void *data);
 int call_conflicts(const struct call *call, void *data);
+int call_reclaim(const struct call *call, void *data);
+int call_grace(const struct call *call, void *data);
 int call_pins(const struct call *call, void *data);
 /* drain.c. Those two reply by themselves, perhaps from another thread. */
 void control_drain(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
@@ -44,6 +46,10 @@ int call_release(const struct call *call, void *data);
 /* On an ordinary file, open as `open_flags` say. */
 int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data);
 int call_extents(const struct call *call, struct inode *ip, int open_flags, void *data);
+
+/* [offset, offset + length) of a lease, or (0, 0) all of it; -EINVAL where it wraps. */
+int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info, uint64_t *start,
+	uint64_t *end);
 
 /* reserved fields and padding must be zero */
 static inline bool all_zero(const void *bytes, size_t count)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * control_leases.c - granting, layouts, returning, committing, pinning.
+ * control_leases.c - granting, layouts, returning, committing.
  *
  * A grant is known to leasemgr before its layout is made, so that no change of the layout can slip
  * in between; see lm_grant(). Permission is threefold: the descriptor's mode (EBADF), the region
@@ -16,7 +16,6 @@
 #include "cached_pages.h"
 #include "control_calls.h"
 #include "format.h"
-#include "inheritance.h"
 #include "invalidate.h"
 
 #define GROUPS_MAX 1024
@@ -104,24 +103,30 @@ static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64
 	return error;
 }
 
-#define MAPPED_PAGE 64u
+#define RECORD_PAGE 64u
 
-/* All of the lease's extents, for a daemon that comes after this one. See inheritance.h. */
-static int note_mapped(struct core *c, struct inode *ip, uint64_t start, uint64_t end,
-	struct mapped_record *out)
+/* The lease, and all extents that its holder may map, for a daemon that comes after this one. */
+static int describe_lease(struct core *c, struct inode *ip, const struct lm_lease_info *info,
+	struct lease_record *out)
 {
-	struct leasefs_extent page[MAPPED_PAGE];
+	struct leasefs_extent page[RECORD_PAGE];
+	uint64_t at = info->start;
 	int error = 0;
 
 	memset(out, 0, sizeof(*out));
-	while (start < end && !error) {
+	out->lease = info->lease;
+	out->ino = info->ino;
+	out->generation = core_generation(ip);
+	out->start = info->start;
+	out->end = info->end;
+	out->mode = info->mode;
+	out->flags = info->flags & LM_LEASE_EXCLUSIVE;
+	while (at < info->end && !error) {
 		uint32_t count;
-		uint64_t next;
 
-		error = read_layout(c, ip, start, end, page, MAPPED_PAGE, &count, &next);
+		error = read_layout(c, ip, at, info->end, page, RECORD_PAGE, &count, &at);
 		if (!error)
-			error = mapped_add(out, page, count);
-		start = error ? end : next;
+			error = lease_record_add(out, page, count);
 	}
 	return error;
 }
@@ -131,8 +136,8 @@ static int note_layout(struct holder *h, struct core *c, struct inode *ip, uint6
 	const struct lm_lease_info *info)
 {
 	struct lm_lease_info now;
-	struct mapped_record r;
-	int error = note_mapped(c, ip, info->start, info->end, &r);
+	struct lease_record r;
+	int error = describe_lease(c, ip, info, &r);
 
 	if (error)
 		return error;
@@ -140,8 +145,12 @@ static int note_layout(struct holder *h, struct core *c, struct inode *ip, uint6
 	error = lm_lease_info(h->session, lease, &now);
 	if (!error && (now.flags & LM_LEASE_REVOKED))
 		error = -ESTALE;
-	if (!error)
-		error = mapped_write(h->mapped_fd, now.slot, &r);
+	if (!error) { /* a part may have been returned meanwhile */
+		r.start = now.start;
+		r.end = now.end;
+		r.flags = now.flags & LM_LEASE_EXCLUSIVE;
+		error = lease_record_write(h->leases_fd, now.slot, &r);
+	}
 	arbiter_unlock(h->arbiter);
 	return error;
 }
@@ -160,7 +169,7 @@ int call_layout(const struct call *call, void *data)
 	arbiter_lock(a);
 	error = lm_lease_info(h->session, layout->lease, &info);
 	arbiter_unlock(a);
-	if (!error && (info.flags & LM_LEASE_MAKING))
+	if (!error && (info.flags & (LM_LEASE_MAKING | LM_LEASE_INHERITED)))
 		error = -ENOENT;
 	if (!error && (info.flags & LM_LEASE_REVOKED))
 		error = -ESTALE;
@@ -174,7 +183,7 @@ int call_layout(const struct call *call, void *data)
 	error = read_layout(call->daemon->core, ip, layout->offset, info.end, layout->extents,
 		LEASEFS_LAYOUT_EXTENTS, &layout->count, &layout->next);
 	/* With the last page the client has them all. Blocks only come, so a later look sees more. */
-	if (!error && info.mode == LM_READ && layout->next == info.end && h->mapped_fd >= 0)
+	if (!error && info.mode == LM_READ && layout->next == info.end && h->leases_fd >= 0)
 		error = note_layout(h, call->daemon->core, ip, layout->lease, &info);
 	layout->pad = 0;
 	core_put(call->daemon->core, ip, 1);
@@ -354,12 +363,15 @@ static int make_layout(struct granting *w)
 	for (uint32_t i = 0; i < g->count && !error; i++)
 		if (g->extents[i].state != LEASEFS_EXTENT_HOLE)
 			error = check_region(w->call, w->holder, g->extents[i].region, w->write);
-	if (!error && w->holder->mapped_fd >= 0) {
-		struct mapped_record r;
+	if (!error && w->holder->leases_fd >= 0) {
+		struct lm_lease_info info = {.lease = w->lease.lease, .ino = core_ino(w->inode),
+			.start = w->start, .end = w->end, .mode = g->mode,
+			.flags = g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
+		struct lease_record r;
 
-		error = note_mapped(c, w->inode, w->start, w->end, &r);
+		error = describe_lease(c, w->inode, &info, &r);
 		if (!error)
-			error = mapped_write(w->holder->mapped_fd, w->lease.slot, &r);
+			error = lease_record_write(w->holder->leases_fd, w->lease.slot, &r);
 	}
 	return error;
 }
@@ -432,8 +444,7 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 
 /* ---- giving back ----------------------------------------------------------------------------- */
 
-/* [offset, offset + length), or all of it; -EINVAL where it wraps. */
-static int range_of(uint64_t offset, uint64_t length, const struct lm_lease_info *info,
+int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info,
 	uint64_t *start, uint64_t *end)
 {
 	if (offset == 0 && length == 0) {
@@ -463,7 +474,7 @@ int call_return(const struct call *call, void *data)
 	arbiter_lock(a);
 	error = lm_lease_info(h->session, r->lease, &info);
 	if (!error)
-		error = range_of(r->offset, r->length, &info, &start, &end);
+		error = call_range(r->offset, r->length, &info, &start, &end);
 	if (!error && (start % BLOCK_SIZE || end % BLOCK_SIZE))
 		error = -EINVAL;
 	if (!error)
@@ -519,7 +530,7 @@ int call_commit(const struct call *call, void *data)
 	arbiter_lock(a);
 	error = lm_lease_info(h->session, m->lease, &info);
 	if (!error)
-		error = range_of(m->offset, m->length, &info, &start, &end);
+		error = call_range(m->offset, m->length, &info, &start, &end);
 	if (!error && m->size > info.end)
 		error = -EINVAL;
 	if (!error)
@@ -551,59 +562,6 @@ int call_ack(const struct call *call, void *data)
 		return -EINVAL;
 	arbiter_lock(a);
 	error = lm_ack(call->holder->session, ack->lease, arbiter_now());
-	arbiter_unlock(a);
-	return error;
-}
-
-/* ---- pins ------------------------------------------------------------------------------------ */
-
-int call_pin(const struct call *call, void *data)
-{
-	struct leasefs_pin *p = data;
-	struct arbiter *a = call->daemon->arbiter;
-	struct holder *h = call->holder;
-	struct lm_lease_info info;
-	uint64_t start = 0, end = 0;
-	int error;
-
-	if ((p->flags & ~LEASEFS_PIN_UNBREAKABLE) || p->pad ||
-		!all_zero(p->reserved, sizeof(p->reserved)))
-		return -EINVAL;
-	arbiter_lock(a);
-	error = lm_lease_info(h->session, p->lease, &info);
-	if (!error)
-		error = range_of(p->offset, p->length, &info, &start, &end);
-	if (!error)
-		error = lm_pin(h->session, p->lease, start, end,
-			p->flags ? LM_PIN_UNBREAKABLE : 0, &p->pin);
-	arbiter_unlock(a);
-	return error;
-}
-
-int call_unpin(const struct call *call, void *data)
-{
-	const struct leasefs_unpin *u = data;
-	struct arbiter *a = call->daemon->arbiter;
-	int error;
-
-	if (!all_zero(u->reserved, sizeof(u->reserved)))
-		return -EINVAL;
-	arbiter_lock(a);
-	error = lm_unpin(call->holder->session, u->pin, arbiter_now());
-	arbiter_unlock(a);
-	return error;
-}
-
-int call_unpinned(const struct call *call, void *data)
-{
-	const struct leasefs_unpinned *u = data;
-	struct arbiter *a = call->daemon->arbiter;
-	int error;
-
-	if (!all_zero(u->reserved, sizeof(u->reserved)))
-		return -EINVAL;
-	arbiter_lock(a);
-	error = lm_unpinned(call->holder->session, u->lease, arbiter_now());
 	arbiter_unlock(a);
 	return error;
 }

@@ -7,10 +7,11 @@
 
 #include "control_calls.h"
 #include "format.h"
-#include "inheritance.h"
 #include "options.h"
 
-#define FEATURES (LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE)
+#define FEATURES                                                                                   \
+	(LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE |      \
+		LEASEFS_FEATURE_RECLAIM)
 
 int call_hello(const struct call *call, void *data)
 {
@@ -72,14 +73,12 @@ int call_status(const struct call *call, void *data)
 	struct leasefs_status *s = data;
 	struct core_info info;
 	struct lm_status lm;
-	uint64_t inherited_bytes;
 
 	if (!all_zero(s->reserved, sizeof(s->reserved)))
 		return -EINVAL;
 	core_get_info(call->daemon->core, &info);
 	arbiter_lock(a);
 	lm_get_status(a->lm, &lm);
-	inherited_bytes = inheritance_bytes(a);
 	arbiter_unlock(a);
 	memset(s, 0, sizeof(*s));
 	s->abi = LEASEFS_ABI;
@@ -111,7 +110,7 @@ int call_status(const struct call *call, void *data)
 	s->revocations = lm.revocations;
 	s->busy = lm.busy;
 	s->daemon_pid = (uint64_t)getpid();
-	s->inherited_bytes = inherited_bytes;
+	s->inherited_bytes = lm.inherited_bytes;
 	copy_text(s->uuid, sizeof(s->uuid), info.uuid);
 	copy_text(s->label, sizeof(s->label), info.label);
 	lm_policy_print(&a->policy, s->policy, sizeof(s->policy));
@@ -148,7 +147,8 @@ int call_leases(const struct call *call, void *data)
 		LEASEFS_LEASE_RECALLED == LM_LEASE_RECALLED &&
 		LEASEFS_LEASE_REVOKED == LM_LEASE_REVOKED &&
 		LEASEFS_LEASE_PINNED == LM_LEASE_PINNED &&
-		LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED, "one set of numbers");
+		LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED &&
+		LEASEFS_LEASE_INHERITED == LM_LEASE_INHERITED, "one set of numbers");
 	if (!all_zero(page->reserved, sizeof(page->reserved)) ||
 		(!page->inode && (page->cursor[1] > UINT32_MAX || page->tree)))
 		return -EINVAL;

@@ -17,6 +17,7 @@
 
 #include "inheritance.h"
 #include "log.h"
+#include "machine.h"
 #include "options.h"
 
 /* ---- counts ---------------------------------------------------------------------------------- */
@@ -29,7 +30,7 @@ struct holder *holder_new(struct arbiter *a)
 		return NULL;
 	h->arbiter = a;
 	atomic_init(&h->references, 1);
-	h->pidfd = h->pin_fd = h->mapped_fd = -1;
+	h->pidfd = h->pin_fd = h->leases_fd = h->ranges_fd = -1;
 	TAILQ_INIT(&h->readers);
 	arbiter_lock(a);
 	LIST_INSERT_HEAD(&a->holders, h, all);
@@ -42,17 +43,23 @@ void holder_get(struct holder *h)
 	atomic_fetch_add(&h->references, 1);
 }
 
+static void close_all(struct holder *h)
+{
+	int *all[] = {&h->pidfd, &h->pin_fd, &h->leases_fd, &h->ranges_fd};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (*all[i] >= 0)
+			close(*all[i]);
+		*all[i] = -1;
+	}
+}
+
 void holder_put(struct holder *h)
 {
 	if (atomic_fetch_sub(&h->references, 1) > 1)
 		return;
 	assert(!h->session && !h->watch && h->closed && TAILQ_EMPTY(&h->readers));
-	if (h->pin_fd >= 0)
-		close(h->pin_fd);
-	if (h->mapped_fd >= 0)
-		close(h->mapped_fd);
-	if (h->pidfd >= 0)
-		close(h->pidfd);
+	close_all(h);
 	if (h->poll)
 		fuse_pollhandle_destroy(h->poll);
 	free(h);
@@ -60,20 +67,15 @@ void holder_put(struct holder *h)
 
 /* ---- pin lines ------------------------------------------------------------------------------- */
 
-static void pin_name(const struct holder *h, char out[40])
-{
-	snprintf(out, 40, "pins.%llx", (unsigned long long)h->id);
-}
-
 void holder_pin_path(const struct holder *h, char *out, size_t bytes)
 {
-	char name[40];
+	char name[RECORD_NAME_BYTES];
 	int n;
 
 	out[0] = '\0';
 	if (h->pin_fd < 0)
 		return;
-	pin_name(h, name);
+	record_file_name(RECORD_LINES, h->id, name);
 	n = snprintf(out, bytes, "%s/run/%s", h->arbiter->daemon->options->pool_path, name);
 	if (n < 0 || (size_t)n >= bytes)
 		out[0] = '\0';
@@ -82,28 +84,24 @@ void holder_pin_path(const struct holder *h, char *out, size_t bytes)
 /* Best effort: without it the session has no slot pins. */
 static void make_pin_file(struct holder *h)
 {
-	int run_fd = core_run_dir_fd(h->arbiter->daemon->core);
-	char name[40];
-	int fd;
+	int run_fd = core_run_dir_fd(h->arbiter->daemon->core), fd;
+	int error = record_file_create(run_fd, RECORD_LINES, h->id, &fd);
 
-	pin_name(h, name);
-	if (unlinkat(run_fd, name, 0) && errno != ENOENT)
+	if (!error && h->uid != geteuid() && fchown(fd, h->uid, (gid_t)-1))
+		error = -errno;
+	if (!error)
+		error = -posix_fallocate(fd, 0, PIN_LINES_FIRST * sizeof(struct leasefs_pin_line));
+	if (!error) {
+		h->pin_fd = fd;
+		h->lines = PIN_LINES_FIRST;
 		return;
-	fd = openat(run_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		goto failed;
-	if ((h->uid != geteuid() && fchown(fd, h->uid, (gid_t)-1)) ||
-		posix_fallocate(fd, 0, PIN_LINES_FIRST * sizeof(struct leasefs_pin_line))) {
-		close(fd);
-		unlinkat(run_fd, name, 0);
-		goto failed;
 	}
-	h->pin_fd = fd;
-	h->lines = PIN_LINES_FIRST;
-	return;
-failed:
 	log_warning("session %llu of uid %u has no pin lines: %s", (unsigned long long)h->id,
-		h->uid, strerror(errno));
+		h->uid, strerror(-error));
+	if (error != -EEXIST) {
+		record_file_remove(run_fd, RECORD_LINES, h->id);
+		close(fd);
+	}
 }
 
 void holder_grow_pins(struct holder *h)
@@ -121,8 +119,13 @@ void holder_grow_pins(struct holder *h)
 	if (h->lines == lines &&
 		!posix_fallocate(
 			h->pin_fd, 0, (off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
+		struct session_record r;
+
 		arbiter_lock(a);
 		h->lines = lines * 2;
+		holder_describe(h, &r);
+		if (h->leases_fd >= 0 && session_record_write(h->leases_fd, &r))
+			h->lines = lines; /* the next daemon would not know of the others */
 		arbiter_unlock(a);
 	}
 	pthread_mutex_unlock(&a->start_lock);
@@ -156,6 +159,8 @@ bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 {
 	const struct holder *h = owner;
 
+	if (h->lines_lost)
+		return true;
 	if (h->pin_fd < 0 || slot >= h->lines)
 		return false; /* no client was ever told of that line */
 	/* The recall word was written before: a pin that it missed is seen here. */
@@ -168,7 +173,7 @@ void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled
 	const struct holder *h = owner;
 	uint32_t word = recalled;
 
-	if (h->pin_fd < 0 || slot >= h->lines)
+	if (h->pin_fd < 0 || slot >= h->lines || h->keep)
 		return;
 	/* If it fails (no space after a client's truncation), pins may rise, and count. */
 	if (pwrite(h->pin_fd, &word, sizeof(word),
@@ -191,24 +196,96 @@ void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 			slot, strerror(errno));
 }
 
-/* ---- what is mapped -------------------------------------------------------------------------- */
+/* ---- what is written down -------------------------------------------------------------------- */
+
+void holder_describe(const struct holder *h, struct session_record *out)
+{
+	*out = (struct session_record){.uid = h->uid,
+		.number = h->id,
+		.pid = h->pid,
+		.start_time = h->start_time,
+		.lines = h->lines,
+		.names = {h->names[0], h->names[1]}};
+}
+
+static void say_unwritten(const struct holder *h, int error)
+{
+	if (error)
+		log_warning("session %llu: a lease could not be written down (%s): it would not"
+			    " survive a restart whole",
+			(unsigned long long)h->id, strerror(-error));
+}
+
+/* While the daemon ends, what is written down stays as it is: it is the next one's. */
+static bool is_written(const struct holder *h)
+{
+	return h->leases_fd >= 0 && !h->keep;
+}
 
 void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
 	const struct holder *h = owner;
-	int error = h->mapped_fd < 0 ? 0 : mapped_copy(h->mapped_fd, from, to);
 
-	if (error)
-		log_warning("run/%s: %s: blocks of session %llu would not survive a restart",
-			h->mapped_name, strerror(-error), (unsigned long long)h->id);
+	if (is_written(h))
+		say_unwritten(h, lease_record_copy(h->leases_fd, from, to));
 }
 
 void holder_slot_free(void *context, void *owner, uint32_t slot)
 {
 	const struct holder *h = owner;
 
-	if (h->mapped_fd >= 0)
-		mapped_clear(h->mapped_fd, slot);
+	if (is_written(h))
+		lease_record_clear(h->leases_fd, slot);
+}
+
+void holder_persist(void *context, void *owner, const struct lm_lease_record *record)
+{
+	const struct holder *h = owner;
+
+	if (is_written(h))
+		say_unwritten(
+			h, lease_record_update(h->leases_fd, record_slot(record->lease), record));
+}
+
+void holder_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
+{
+	const struct holder *h = owner;
+
+	if (is_written(h) && h->ranges_fd >= 0)
+		say_unwritten(h, range_pin_record_move(h->ranges_fd, pin, lease));
+}
+
+void holder_pin_gone(void *context, void *owner, uint64_t pin)
+{
+	const struct holder *h = owner;
+
+	if (is_written(h) && h->ranges_fd >= 0)
+		range_pin_record_clear(h->ranges_fd, pin);
+}
+
+int holder_make_ranges(struct holder *h)
+{
+	struct arbiter *a = h->arbiter;
+	int fd, error = 0;
+
+	if (h->ranges_fd >= 0 || h->leases_fd < 0)
+		return 0;
+	pthread_mutex_lock(&a->start_lock);
+	if (h->ranges_fd < 0) {
+		error = record_file_create(
+			core_run_dir_fd(a->daemon->core), RECORD_RANGES, h->id, &fd);
+		arbiter_lock(a);
+		if (!error)
+			h->ranges_fd = fd;
+		arbiter_unlock(a);
+	}
+	pthread_mutex_unlock(&a->start_lock);
+	return error;
+}
+
+int holder_note_pin(struct holder *h, const struct range_pin_record *pin)
+{
+	return is_written(h) ? range_pin_record_write(h->ranges_fd, pin) : 0;
 }
 
 /* ---- effects and their delivery -------------------------------------------------------------- */
@@ -253,29 +330,22 @@ void holder_take_told(struct arbiter *a, struct holder_list *out)
 	STAILQ_CONCAT(out, &a->told);
 }
 
-static bool process_lives(const struct holder *h)
-{
-	struct pollfd p = {.fd = h->pidfd, .events = POLLIN};
-
-	return h->pidfd >= 0 && poll(&p, 1, 0) == 0;
-}
-
 /*
  * Its session is over for good: what it had besides memory goes. But when it is the daemon that
- * ends, mappings of a process that lives are left to the next one.
+ * ends, its files are left to the next one.
  */
 static void bury(struct holder *h)
 {
 	struct arbiter *a = h->arbiter;
 	int run_fd = core_run_dir_fd(a->daemon->core);
 	struct engine_watch *watch;
-	char name[40];
 
-	pin_name(h, name);
-	if (h->pin_fd >= 0)
-		unlinkat(run_fd, name, 0);
-	if (h->mapped_fd >= 0 && !(a->stopping && process_lives(h)))
-		unlinkat(run_fd, h->mapped_name, 0);
+	if (h->pin_fd >= 0 && !h->keep)
+		record_file_remove(run_fd, RECORD_LINES, h->id);
+	if (h->ranges_fd >= 0 && !h->keep)
+		record_file_remove(run_fd, RECORD_RANGES, h->id);
+	if (h->leases_fd >= 0 && !h->keep)
+		record_file_remove(run_fd, RECORD_LEASES, h->id);
 	arbiter_lock(a);
 	watch = h->watch;
 	h->watch = NULL;
@@ -325,48 +395,78 @@ static void on_process_gone(void *context)
 {
 	struct holder *h = context;
 	struct arbiter *a = h->arbiter;
+	bool inherited;
 
 	arbiter_lock(a);
-	if (h->session)
+	inherited = h->session && lm_session_is_inherited(h->session);
+	if (h->session && !inherited)
 		lm_session_process_gone(h->session, arbiter_now());
 	arbiter_unlock(a);
+	if (inherited)
+		inheritance_process_gone(h);
 }
 
-static int open_process(struct holder *h, uint32_t pid, int *pidfd, struct engine_watch **watch)
+static int watch(struct holder *h, int pidfd, struct engine_watch **out)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int error;
+	int error = engine_watch_process(h->arbiter->engine, pidfd, on_process_gone, h, out);
 
-	if (fd < 0)
-		return errno == EINVAL ? -ESRCH : -errno;
-	error = engine_watch_process(h->arbiter->engine, fd, on_process_gone, h, watch);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	*pidfd = fd;
-	return 0;
+	if (error)
+		close(pidfd);
+	return error;
+}
+
+static int open_process(
+	struct holder *h, uint32_t pid, uint64_t *start_time, int *pidfd, struct engine_watch **out)
+{
+	int fd, error = machine_process_start(pid, start_time);
+
+	if (!error)
+		error = machine_open_process(pid, *start_time, &fd);
+	if (!error)
+		error = watch(h, fd, out);
+	if (!error)
+		*pidfd = fd;
+	return error;
+}
+
+/* Its file among the records, without a lease yet. */
+static int make_records(struct holder *h)
+{
+	struct session_record r;
+	int error = record_file_create(
+		core_run_dir_fd(h->arbiter->daemon->core), RECORD_LEASES, h->id, &h->leases_fd);
+
+	holder_describe(h, &r);
+	return error ? error : session_record_write(h->leases_fd, &r);
+}
+
+/* Nobody has seen it: it is buried as it is closed, and the open file is as before. */
+static void undo_session(struct holder *h, struct lm_session *session)
+{
+	struct arbiter *a = h->arbiter;
+
+	arbiter_lock(a);
+	lm_session_close(session, arbiter_now());
+	LIST_INSERT_HEAD(&a->holders, h, all);
+	arbiter_unlock(a);
+	close_all(h);
+	h->lines = h->lines_used = 0;
+	memset(h->names, 0, sizeof(h->names));
 }
 
 /* With start_lock held, and leasing. */
 static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 {
 	struct arbiter *a = h->arbiter;
-	struct engine_watch *watch;
 	struct lm_session *session;
 	uint64_t cookie[2];
-	int pidfd, error;
+	int error;
 
 	if (getrandom(cookie, sizeof(cookie), 0) != (ssize_t)sizeof(cookie))
 		return -EIO;
-	if (!a->daemon->options->read_only) { /* where nothing is freed, nothing need be known */
-		error = mapped_create(a, ++a->mapped_files, pid, h->mapped_name, &h->mapped_fd);
-		if (error)
-			return error;
-	}
-	error = open_process(h, pid, &pidfd, &watch);
+	error = open_process(h, pid, &h->start_time, &h->pidfd, &h->watch);
 	if (error)
-		goto no_file;
+		return error;
 	arbiter_lock(a);
 	error = lm_session_open(a->lm, pid, uid, h, &session);
 	if (!error) {
@@ -374,29 +474,29 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 		h->id = lm_session_id(session);
 		h->uid = uid;
 		h->pid = pid;
-		h->pidfd = pidfd;
-		h->watch = watch;
 		memcpy(h->cookie, cookie, sizeof(cookie));
+		memcpy(h->names[0].cookie, cookie, sizeof(cookie));
+		memcpy(h->names[0].boot, a->boot, sizeof(a->boot));
 	}
 	arbiter_unlock(a);
 	if (error) {
-		engine_unwatch(a->engine, watch);
-		close(pidfd);
-		goto no_file;
+		engine_unwatch(a->engine, h->watch);
+		h->watch = NULL;
+		close_all(h);
+		return error;
 	}
 	make_pin_file(h);
+	if (!a->daemon->options->read_only) /* where nothing is freed, nothing need be known */
+		error = make_records(h);
+	if (error) {
+		undo_session(h, session);
+		return error;
+	}
 	arbiter_lock(a);
 	h->session = session; /* only now others find it */
 	LIST_INSERT_HEAD(&a->cookies[cookie[0] % ARBITER_COOKIES], h, cookies);
 	arbiter_unlock(a);
 	return 0;
-no_file:
-	if (h->mapped_fd >= 0) {
-		unlinkat(core_run_dir_fd(a->daemon->core), h->mapped_name, 0);
-		close(h->mapped_fd);
-		h->mapped_fd = -1;
-	}
-	return error;
 }
 
 int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid)
@@ -416,27 +516,78 @@ int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid)
 	return error;
 }
 
+int holder_watch(struct holder *h, uint32_t pid)
+{
+	struct arbiter *a = h->arbiter;
+	struct engine_watch *new_watch, *old_watch;
+	uint64_t start_time;
+	int pidfd, old_pidfd;
+	int error = open_process(h, pid, &start_time, &pidfd, &new_watch);
+
+	if (error)
+		return error;
+	arbiter_lock(a);
+	old_watch = h->watch;
+	old_pidfd = h->pidfd;
+	h->watch = new_watch;
+	h->pidfd = pidfd;
+	h->pid = pid;
+	h->start_time = start_time;
+	arbiter_unlock(a);
+	if (old_watch)
+		engine_unwatch(a->engine, old_watch);
+	if (old_pidfd >= 0)
+		close(old_pidfd);
+	return 0;
+}
+
 int holder_set_process(struct holder *h, uint32_t pid)
 {
 	struct arbiter *a = h->arbiter;
-	struct engine_watch *watch, *old_watch;
-	int pidfd, old_pidfd, error;
+	struct session_record r;
+	int error;
 
 	pthread_mutex_lock(&a->start_lock);
-	error = open_process(h, pid, &pidfd, &watch);
+	error = h->session ? holder_watch(h, pid) : -EBADF;
 	if (!error) {
 		arbiter_lock(a);
-		old_watch = h->watch;
-		old_pidfd = h->pidfd;
-		h->watch = watch;
-		h->pidfd = pidfd;
-		h->pid = pid;
+		holder_describe(h, &r);
+		if (h->leases_fd >= 0)
+			say_unwritten(h, session_record_write(h->leases_fd, &r));
 		lm_session_set_process(h->session, pid, arbiter_now());
 		arbiter_unlock(a);
-		engine_unwatch(a->engine, old_watch);
-		close(old_pidfd);
 	}
 	pthread_mutex_unlock(&a->start_lock);
+	return error;
+}
+
+struct holder *holder_of_old(struct arbiter *a, const struct session_record *r, int leases_fd)
+{
+	struct holder *h = holder_new(a);
+
+	if (!h) {
+		close(leases_fd);
+		return NULL;
+	}
+	h->closed = true;
+	h->leases_fd = leases_fd;
+	h->id = r->number;
+	h->uid = r->uid;
+	h->pid = r->pid;
+	h->start_time = r->start_time;
+	h->lines = r->lines;
+	memcpy(h->names, r->names, sizeof(h->names));
+	return h;
+}
+
+int holder_watch_of_old(struct holder *h)
+{
+	int error = machine_open_process(h->pid, h->start_time, &h->pidfd);
+
+	if (!error)
+		error = watch(h, h->pidfd, &h->watch);
+	if (error)
+		h->pidfd = -1;
 	return error;
 }
 

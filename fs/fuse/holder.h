@@ -2,6 +2,9 @@
 /*
  * holder.h - an open control file, and the session that it becomes with HELLO.
  *
+ * A session of an earlier daemon (inheritance.h) is a holder without an open file, which waits
+ * until an open one takes its session over, or until nothing is left of it.
+ *
  * Counts: one for the open file, one for the session until it is buried (with the engine's watch of
  * its process), and one for each use without the lock.
  *
@@ -23,6 +26,7 @@
 
 #include "arbiter.h"
 #include "leasefs/control.h"
+#include "records.h"
 
 #define HOLDER_READERS_MAX 64u /* read(2) calls that wait at once on one session */
 #define HOLDER_EVENTS_MAX 46u  /* of one read: about a page */
@@ -54,12 +58,18 @@ struct holder {
 	struct lm_session *session; /* NULL: before HELLO, and when gone */
 	uint64_t id;
 	uint64_t cookie[2];
+	struct record_name names[2]; /* under which the next daemon's clients may ask for it */
 	uint32_t uid, pid;
+	uint64_t start_time; /* of the process; see machine.h */
 	int pidfd;
 	struct engine_watch *watch;
-	int pin_fd;    /* -1: none */
-	int mapped_fd; /* -1: none; see inheritance.h */
-	char mapped_name[64];
+	int pin_fd;      /* -1: none */
+	int leases_fd;   /* -1: none; see records.h */
+	int ranges_fd;   /* -1: no range pin was ever taken */
+	bool keep;       /* the daemon ends: its files are for the next one */
+	bool lines_lost; /* of old, and its pin file is no more: all counts as pinned */
+	bool seeking;    /* `seek` is given: another process with its blocks mapped */
+	struct work seek;
 	uint32_t lines;              /* of the pin file, as clients know it */
 	uint32_t lines_used;         /* slots below it have been used */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
@@ -88,6 +98,19 @@ void holder_close(struct holder *h);
 int holder_begin_session(struct holder *h, uint32_t pid, uint32_t uid);
 /* Another process becomes accountable. Without the lock. -ESRCH, -ENOMEM. */
 int holder_set_process(struct holder *h, uint32_t pid);
+/* With start_lock held: what is said of it in run/, by its process of now. */
+void holder_describe(const struct holder *h, struct session_record *out);
+/*
+ * For inheritance.c. A session of old, in arbiter.holders, from its record and the descriptor of it
+ * (which is the holder's now); NULL: no memory. Its process is watched by the second: -ESRCH if it
+ * is gone. The third watches another process instead, with start_lock held.
+ */
+struct holder *holder_of_old(struct arbiter *a, const struct session_record *r, int leases_fd);
+int holder_watch_of_old(struct holder *h);
+int holder_watch(struct holder *h, uint32_t pid);
+/* Before a range pin is answered. Under the lock, but for the first, which makes the file. */
+int holder_make_ranges(struct holder *h);
+int holder_note_pin(struct holder *h, const struct range_pin_record *pin);
 struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2]); /* under the lock */
 /* Makes the pin file long enough for a few more leases. Without the lock; best effort. */
 void holder_grow_pins(struct holder *h);

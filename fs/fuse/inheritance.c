@@ -2,431 +2,328 @@
 /* inheritance.c - see inheritance.h. */
 #include "inheritance.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "mappers.h"
+#include "options.h"
 
-#define MAPPED_MAGIC 0x64657070616d666cull /* "lfmapped" */
-#define MAPPED_VERSION 1u
-#define RECORDS_AT_ONCE 64u
+/* ---- finding ----------------------------------------------------------------------------------
+ */
 
-struct mapped_header {
-	uint64_t magic;
-	uint32_t version;
-	uint32_t pid;
-	uint64_t start_time; /* of the process, as /proc/PID/stat has it: numbers are used again */
-	char boot[48];       /* /proc/sys/kernel/random/boot_id */
-	uint64_t pad[23];
-};
-_Static_assert(sizeof(struct mapped_header) == 256, "as a record");
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-/* A process of an earlier daemon's session, and what it may touch. */
-struct heir {
-	LIST_ENTRY(heir) all;
-	struct arbiter *arbiter;
-	struct engine_watch *watch;
-	int pidfd;
-	uint32_t pid;
-	uint64_t drain_ns; /* when its DMA is over; UINT64_MAX: it lives */
-	uint64_t bytes;
-	char name[64];
+	return x < y ? -1 : x > y;
+}
+
+struct found {
+	uint64_t *numbers;
 	size_t count, capacity;
-	struct mapped_extent *extents;
 };
 
-/* ---- writing --------------------------------------------------------------------------------- */
-
-static int read_boot(char out[48])
+static int note_number(struct found *f, uint64_t number)
 {
-	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-	bool got;
+	if (f->count == f->capacity) {
+		size_t capacity = f->capacity * 2 + 16;
+		uint64_t *numbers = realloc(f->numbers, capacity * sizeof(*numbers));
 
-	memset(out, 0, 48);
-	if (!f)
-		return -errno;
-	got = fgets(out, 48, f) != NULL;
-	fclose(f);
-	return got ? 0 : -EIO;
-}
-
-/* Field 22, counted after the name, which may hold anything but ends with the last ')'. */
-static int process_start_time(uint32_t pid, uint64_t *out)
-{
-	char path[64], line[1024], *at;
-	unsigned long long value;
-	FILE *f;
-	bool got;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -ESRCH;
-	got = fgets(line, sizeof(line), f) != NULL;
-	fclose(f);
-	at = got ? strrchr(line, ')') : NULL;
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (!at || sscanf(at, "%llu", &value) != 1)
-		return -ESRCH;
-	*out = value;
-	return 0;
-}
-
-int mapped_create(struct arbiter *a, uint64_t session, uint32_t pid, char name[64], int *fd)
-{
-	struct mapped_header header = {
-		.magic = MAPPED_MAGIC, .version = MAPPED_VERSION, .pid = pid};
-	int run_fd = core_run_dir_fd(a->daemon->core);
-	int error = process_start_time(pid, &header.start_time);
-	int file;
-
-	if (!error)
-		error = read_boot(header.boot);
-	if (error)
-		return error;
-	snprintf(name, 64, "mapped.%016llx.%llx", (unsigned long long)a->boot[0],
-		(unsigned long long)session);
-	file = openat(run_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (file < 0)
-		return -errno;
-	if (pwrite(file, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
-		error = errno ? -errno : -ENOSPC;
-		close(file);
-		unlinkat(run_fd, name, 0);
-		return error;
-	}
-	*fd = file;
-	return 0;
-}
-
-static off_t record_at(uint32_t slot)
-{
-	return ((off_t)slot + 1) * (off_t)sizeof(struct mapped_record);
-}
-
-int mapped_write(int fd, uint32_t slot, const struct mapped_record *r)
-{
-	ssize_t n = pwrite(fd, r, sizeof(*r), record_at(slot));
-
-	return n == (ssize_t)sizeof(*r) ? 0 : n < 0 ? -errno : -ENOSPC;
-}
-
-int mapped_copy(int fd, uint32_t from, uint32_t to)
-{
-	struct mapped_record r;
-
-	if (pread(fd, &r, sizeof(r), record_at(from)) != (ssize_t)sizeof(r))
-		return 0; /* nothing was mapped by it yet */
-	return mapped_write(fd, to, &r);
-}
-
-void mapped_clear(int fd, uint32_t slot)
-{
-	uint32_t none = 0;
-
-	/* What cannot be cleared holds too much back, after a restart that may never be. */
-	(void)!pwrite(fd, &none, sizeof(none), record_at(slot));
-}
-
-static uint64_t gap_between(const struct mapped_extent *a, const struct mapped_extent *b)
-{
-	if (a->region != b->region)
-		return UINT64_MAX;
-	if (a->offset > b->offset)
-		return gap_between(b, a);
-	return b->offset <= a->offset + a->length ? 0 : b->offset - (a->offset + a->length);
-}
-
-static void join(struct mapped_extent *a, const struct mapped_extent *b)
-{
-	uint64_t start = a->offset < b->offset ? a->offset : b->offset;
-	uint64_t a_end = a->offset + a->length, b_end = b->offset + b->length;
-
-	a->offset = start;
-	a->length = (a_end > b_end ? a_end : b_end) - start;
-}
-
-static int add_extent(struct mapped_record *r, const struct mapped_extent *e)
-{
-	struct mapped_extent all[MAPPED_EXTENTS + 1];
-	uint32_t n = r->count, a = 0, b = 0;
-	uint64_t best = UINT64_MAX;
-
-	memcpy(all, r->extents, n * sizeof(all[0]));
-	all[n++] = *e;
-	for (uint32_t i = 0; i < n; i++) {
-		for (uint32_t j = i + 1; j < n; j++) {
-			uint64_t gap = gap_between(&all[i], &all[j]);
-
-			if (gap < best) {
-				best = gap;
-				a = i;
-				b = j;
-			}
-		}
-	}
-	if (best == 0 || n > MAPPED_EXTENTS) {
-		if (best == UINT64_MAX)
-			return -ENOLCK;
-		join(&all[a], &all[b]);
-		all[b] = all[--n];
-	}
-	memcpy(r->extents, all, n * sizeof(all[0]));
-	r->count = n;
-	return 0;
-}
-
-int mapped_add(struct mapped_record *r, const struct leasefs_extent *extents, uint32_t count)
-{
-	int error = 0;
-
-	for (uint32_t i = 0; i < count && !error; i++) {
-		struct mapped_extent e = {.offset = extents[i].region_offset,
-			.length = extents[i].length,
-			.region = extents[i].region};
-
-		if (extents[i].state != LEASEFS_EXTENT_HOLE)
-			error = add_extent(r, &e);
-	}
-	return error;
-}
-
-/* ---- inheriting ------------------------------------------------------------------------------ */
-
-static void free_heir(struct heir *heir)
-{
-	if (heir->pidfd >= 0)
-		close(heir->pidfd);
-	free(heir->extents);
-	free(heir);
-}
-
-static int take_extents(struct heir *heir, const struct mapped_record *r)
-{
-	if (heir->count + r->count > heir->capacity) {
-		size_t capacity = heir->capacity * 2 + MAPPED_EXTENTS;
-		struct mapped_extent *all = realloc(heir->extents, capacity * sizeof(*all));
-
-		if (!all)
+		if (!numbers)
 			return -ENOMEM;
-		heir->extents = all;
-		heir->capacity = capacity;
+		f->numbers = numbers;
+		f->capacity = capacity;
 	}
-	for (uint32_t i = 0; i < r->count; i++) {
-		heir->extents[heir->count++] = r->extents[i];
-		heir->bytes += r->extents[i].length;
-	}
+	f->numbers[f->count++] = number;
 	return 0;
 }
 
-static int read_records(struct heir *heir, int fd)
+/* All numbers of sessions that run/ has a file of, each once, in order. */
+static int list_sessions(int run_fd, struct found *out)
 {
-	struct mapped_record page[RECORDS_AT_ONCE];
-	uint32_t slot = 0;
-	ssize_t n;
-
-	while ((n = pread(fd, page, sizeof(page), record_at(slot))) > 0) {
-		size_t whole = (size_t)n / sizeof(page[0]);
-
-		for (size_t i = 0; i < whole; i++) {
-			int error = page[i].count <= MAPPED_EXTENTS ? take_extents(heir, &page[i])
-								    : -EUCLEAN;
-
-			if (error)
-				return error;
-		}
-		slot += RECORDS_AT_ONCE;
-		if (whole < RECORDS_AT_ONCE)
-			break;
-	}
-	return n < 0 ? -errno : 0;
-}
-
-/* Is it this boot's, and does the process live? Then *pidfd is open on it. */
-static bool is_live(int fd, struct mapped_header *header, int *pidfd)
-{
-	char boot[48];
-	uint64_t start_time;
-
-	if (pread(fd, header, sizeof(*header), 0) != (ssize_t)sizeof(*header) ||
-		header->magic != MAPPED_MAGIC || header->version != MAPPED_VERSION ||
-		read_boot(boot) || memcmp(boot, header->boot, sizeof(boot)))
-		return false;
-	*pidfd = (int)syscall(SYS_pidfd_open, header->pid, 0);
-	if (*pidfd < 0)
-		return false;
-	/* Asked after the opening: if the time is right, the descriptor is that process's. */
-	if (process_start_time(header->pid, &start_time) || start_time != header->start_time) {
-		close(*pidfd);
-		return false;
-	}
-	return true;
-}
-
-static void hold_all(struct heir *heir, bool hold)
-{
-	struct core *c = heir->arbiter->daemon->core;
-
-	for (size_t i = 0; i < heir->count; i++) {
-		const struct mapped_extent *e = &heir->extents[i];
-		int error = hold ? core_hold(c, e->region, e->offset, e->length)
-				 : core_release(c, e->region, e->offset, e->length);
-
-		if (error)
-			log_error("process %u may still touch [%llu, +%llu) of region %u, which"
-				  " cannot be %s: %s",
-				heir->pid, (unsigned long long)e->offset,
-				(unsigned long long)e->length, e->region,
-				hold ? "held" : "released", strerror(-error));
-	}
-}
-
-/* On the engine's thread. */
-static void on_heir_gone(void *context)
-{
-	struct heir *heir = context;
-
-	arbiter_lock(heir->arbiter);
-	heir->drain_ns = arbiter_now() + LM_DRAIN_NS_DEFAULT;
-	arbiter_unlock(heir->arbiter);
-}
-
-static int inherit(struct arbiter *a, const char *name)
-{
-	int run_fd = core_run_dir_fd(a->daemon->core);
-	int fd = openat(run_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct mapped_header header;
-	struct heir *heir = NULL;
-	int pidfd, error = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (!is_live(fd, &header, &pidfd)) {
-		unlinkat(run_fd, name, 0);
-		goto out;
-	}
-	heir = calloc(1, sizeof(*heir));
-	if (!heir) {
-		close(pidfd);
-		error = -ENOMEM;
-		goto out;
-	}
-	heir->arbiter = a;
-	heir->pidfd = pidfd;
-	heir->pid = header.pid;
-	heir->drain_ns = UINT64_MAX;
-	snprintf(heir->name, sizeof(heir->name), "%s", name);
-	error = read_records(heir, fd);
-	if (!error && heir->count == 0) {
-		unlinkat(run_fd, name, 0);
-		free_heir(heir);
-		goto out;
-	}
-	if (!error)
-		error = arbiter_start_threads(a);
-	if (!error)
-		error = engine_watch_process(
-			a->engine, heir->pidfd, on_heir_gone, heir, &heir->watch);
-	if (error) {
-		free_heir(heir);
-		goto out;
-	}
-	hold_all(heir, true);
-	arbiter_lock(a);
-	LIST_INSERT_HEAD(&a->heirs, heir, all);
-	arbiter_unlock(a);
-	log_notice("process %u has mappings from an earlier daemon: %llu bytes wait for its end",
-		heir->pid, (unsigned long long)heir->bytes);
-out:
-	close(fd);
-	return error;
-}
-
-int inheritance_start(struct arbiter *a, struct diag *diag)
-{
-	int run_fd = core_run_dir_fd(a->daemon->core);
-	int fd = run_fd < 0 ? -1 : openat(run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	enum record_kind kind;
 	struct dirent *e;
+	uint64_t number;
+	size_t unique = 0;
 	int error = 0;
 
-	if (run_fd < 0)
-		return 0;
 	if (!dir) {
 		error = -errno;
 		if (fd >= 0)
 			close(fd);
-		return diag_set(diag, error, "cannot read the pool's run/: %s", strerror(-error));
+		return error;
 	}
-	while (!error && (e = readdir(dir))) {
-		/* Pins need not be known: while the process lives all of its blocks are held. */
-		if (!strncmp(e->d_name, "pins.", 5) && unlinkat(run_fd, e->d_name, 0))
-			log_warning("cannot remove run/%s: %s", e->d_name, strerror(errno));
-		if (strncmp(e->d_name, "mapped.", 7) || strlen(e->d_name) >= 64)
-			continue;
-		error = inherit(a, e->d_name);
-		if (error)
-			diag_set(diag, error, "cannot take over run/%s: %s", e->d_name,
-				strerror(-error));
-	}
+	while (!error && (e = readdir(dir)))
+		if (record_file_parse(e->d_name, &kind, &number))
+			error = note_number(out, number);
 	closedir(dir);
+	if (out->count)
+		qsort(out->numbers, out->count, sizeof(out->numbers[0]), compare_numbers);
+	for (size_t i = 0; i < out->count; i++)
+		if (i == 0 || out->numbers[i] != out->numbers[unique - 1])
+			out->numbers[unique++] = out->numbers[i];
+	out->count = unique;
 	return error;
 }
 
-/* The files stay: the next daemon goes on from them. */
-void inheritance_stop(struct arbiter *a)
-{
-	struct heir *heir;
+/* ---- waiting --------------------------------------------------------------------------------- */
 
-	while ((heir = LIST_FIRST(&a->heirs))) {
-		engine_unwatch(a->engine, heir->watch);
-		LIST_REMOVE(heir, all);
-		free_heir(heir);
+static bool waits(struct holder *h)
+{
+	return h->session && lm_session_is_inherited(h->session);
+}
+
+/* With start_lock held, so that nobody adopts it meanwhile; but it may end. pid 0: nobody is left.
+ */
+static void wait_for(struct holder *h, uint32_t pid)
+{
+	struct arbiter *a = h->arbiter;
+	struct engine_watch *useless = NULL;
+	bool watched = pid && holder_watch(h, pid) == 0;
+
+	arbiter_lock(a);
+	if (!waits(h)) {
+		useless = h->watch;
+		h->watch = NULL;
+	} else if (watched) {
+		lm_session_set_process(h->session, pid, arbiter_now());
+	} else {
+		lm_session_process_gone(h->session, arbiter_now());
+	}
+	arbiter_unlock(a);
+	if (useless)
+		engine_unwatch(a->engine, useless);
+	if (watched && !useless)
+		log_notice("session %llu: process %u still has its blocks mapped",
+			(unsigned long long)h->id, pid);
+}
+
+/* A worker's: another process that has the blocks mapped is waited for, or nobody is left. */
+static void seek_mapper(struct work *work)
+{
+	struct holder *h = (struct holder *)((char *)work - offsetof(struct holder, seek));
+	struct arbiter *a = h->arbiter;
+	uint32_t pid = 0;
+	bool waiting;
+	int fd, error;
+
+	arbiter_lock(a);
+	fd = dup(h->leases_fd); /* the session may be adopted meanwhile */
+	arbiter_unlock(a);
+	error = fd < 0 ? -EMFILE : mappers_find(a->daemon->core, fd, &pid);
+	if (fd >= 0)
+		close(fd);
+	if (error)
+		log_error("session %llu: cannot find out who has its blocks mapped (%s): they wait"
+			  " for an administrator's release",
+			(unsigned long long)h->id, strerror(-error));
+	pthread_mutex_lock(&a->start_lock);
+	arbiter_lock(a);
+	h->seeking = false;
+	waiting = !error && waits(h);
+	arbiter_unlock(a);
+	if (waiting)
+		wait_for(h, pid);
+	pthread_mutex_unlock(&a->start_lock);
+	holder_put(h);
+}
+
+void inheritance_process_gone(struct holder *h)
+{
+	struct arbiter *a = h->arbiter;
+	bool seek;
+
+	arbiter_lock(a);
+	seek = !h->seeking && waits(h);
+	if (seek) {
+		h->seeking = true;
+		holder_get(h);
+	}
+	arbiter_unlock(a);
+	if (seek) {
+		h->seek.run = seek_mapper;
+		workers_give(a->workers, &h->seek);
 	}
 }
 
-uint64_t inheritance_deadline(const struct arbiter *a)
+static int watch_all(struct arbiter *a)
 {
-	const struct heir *heir;
-	uint64_t deadline_ns = UINT64_MAX;
+	struct holder *h;
 
-	LIST_FOREACH(heir, &a->heirs, all)
-	if (heir->drain_ns < deadline_ns)
-		deadline_ns = heir->drain_ns;
-	return deadline_ns;
+	/* No request is served yet: the list is ours. */
+	LIST_FOREACH(h, &a->holders, all)
+	{
+		int error = holder_watch_of_old(h);
+
+		if (error == -ESRCH)
+			inheritance_process_gone(h);
+		else if (error)
+			return error;
+	}
+	return 0;
 }
 
-/* On the engine's thread. */
-void inheritance_tick(struct arbiter *a, uint64_t now_ns)
-{
-	struct heir *heir, *next;
+/* ---- life ------------------------------------------------------------------------------------ */
 
-	for (heir = LIST_FIRST(&a->heirs); heir; heir = next) {
-		next = LIST_NEXT(heir, all);
-		if (heir->drain_ns > now_ns)
+static int restore_all(struct arbiter *a, const struct found *f, struct diag *diag)
+{
+	int run_fd = core_run_dir_fd(a->daemon->core), error;
+	bool kept;
+
+	for (size_t i = 0; i < f->count; i++) {
+		error = restore_session(a, f->numbers[i], &kept);
+		if (error == -ENOENT || (!error && !kept)) {
+			for (unsigned k = 0; k < RECORD_KINDS; k++)
+				record_file_remove(run_fd, (enum record_kind)k, f->numbers[i]);
 			continue;
-		hold_all(heir, false);
-		unlinkat(core_run_dir_fd(a->daemon->core), heir->name, 0);
-		engine_unwatch(a->engine, heir->watch);
-		LIST_REMOVE(heir, all);
-		free_heir(heir);
+		}
+		if (error)
+			return diag_set(diag, error, "cannot take over run/leases.%llx: %s",
+				(unsigned long long)f->numbers[i], strerror(-error));
 	}
+	return 0;
 }
 
-uint64_t inheritance_bytes(const struct arbiter *a)
+int inheritance_start(struct arbiter *a, struct diag *diag)
 {
-	const struct heir *heir;
-	uint64_t bytes = 0;
+	int run_fd = core_run_dir_fd(a->daemon->core), error;
+	struct found f = {0};
+	uint64_t now_ns;
 
-	LIST_FOREACH(heir, &a->heirs, all)
-	bytes += heir->bytes;
-	return bytes;
+	if (run_fd < 0 || a->daemon->options->read_only)
+		return 0;
+	error = list_sessions(run_fd, &f);
+	if (error)
+		diag_set(diag, error, "cannot read the pool's run/: %s", strerror(-error));
+	if (error || !f.count)
+		goto out;
+	pthread_mutex_lock(&a->start_lock);
+	error = arbiter_begin_leasing(a);
+	if (error) {
+		diag_set(diag, error, "cannot start what leases need: %s", strerror(-error));
+		goto unlock;
+	}
+	error = restore_all(a, &f, diag);
+	if (!error) {
+		arbiter_lock(a);
+		now_ns = arbiter_now();
+		error = lm_grace_begin(a->lm, now_ns + a->daemon->options->grace_ns, now_ns);
+		arbiter_unlock(a);
+		if (!error)
+			error = watch_all(a);
+		if (error)
+			diag_set(diag, error, "cannot wait for leases to be reclaimed: %s",
+				strerror(-error));
+	}
+	arbiter_end_opening(a);
+unlock:
+	pthread_mutex_unlock(&a->start_lock);
+out:
+	free(f.numbers);
+	return error;
+}
+
+/* ---- adopting -------------------------------------------------------------------------------- */
+
+static bool is_same(const uint64_t a[2], const uint64_t b[2])
+{
+	return a[0] == b[0] && a[1] == b[1];
+}
+
+/* Under the lock. -ESTALE: nobody of that daemon is known; -EPERM: others, not this one. */
+static int find_of_old(
+	struct arbiter *a, const struct record_name *name, uint32_t uid, struct holder **out)
+{
+	struct holder *h;
+	int result = -ESTALE;
+
+	if (is_same(name->boot, a->boot) || (!name->boot[0] && !name->boot[1]))
+		return -ESTALE;
+	LIST_FOREACH(h, &a->holders, all)
+	{
+		for (unsigned i = 0; i < 2 && h->session; i++) {
+			if (!is_same(h->names[i].boot, name->boot))
+				continue;
+			result = -EPERM;
+			if (!is_same(h->names[i].cookie, name->cookie))
+				continue;
+			*out = h;
+			return uid == h->uid ? 0 : -EPERM;
+		}
+	}
+	return result;
+}
+
+/* On media first: whoever asks the daemon after this one may use the name of now, or that one. */
+static int rename_session(struct holder *h, struct holder *old, const struct record_name *name)
+{
+	struct session_record r;
+
+	holder_describe(h, &r);
+	r.number = old->id;
+	r.lines = old->lines;
+	r.names[0] = (struct record_name){.boot = {h->arbiter->boot[0], h->arbiter->boot[1]},
+		.cookie = {h->cookie[0], h->cookie[1]}};
+	r.names[1] = *name;
+	return session_record_write(old->leases_fd, &r);
+}
+
+#define SWAP(a, b)                                                                                 \
+	do {                                                                                       \
+		__typeof__(a) swapped = (a);                                                       \
+		(a) = (b);                                                                         \
+		(b) = swapped;                                                                     \
+	} while (0)
+
+/* With start_lock and the lock held. */
+static void exchange(struct holder *h, struct holder *old, const struct record_name *name)
+{
+	uint64_t now_ns = arbiter_now();
+
+	SWAP(h->session, old->session);
+	SWAP(h->id, old->id);
+	SWAP(h->pin_fd, old->pin_fd);
+	SWAP(h->leases_fd, old->leases_fd);
+	SWAP(h->ranges_fd, old->ranges_fd);
+	SWAP(h->lines, old->lines);
+	SWAP(h->lines_used, old->lines_used);
+	SWAP(h->lines_lost, old->lines_lost);
+	h->names[0] = (struct record_name){.boot = {h->arbiter->boot[0], h->arbiter->boot[1]},
+		.cookie = {h->cookie[0], h->cookie[1]}};
+	h->names[1] = *name;
+	memset(old->names, 0, sizeof(old->names));
+	lm_session_set_owner(old->session, old);
+	lm_session_close(old->session, now_ns); /* it is empty */
+	lm_session_adopt(h->session, h->pid, h, now_ns);
+}
+
+int inheritance_adopt(struct holder *h, const struct record_name *name)
+{
+	struct arbiter *a = h->arbiter;
+	struct holder *old = NULL;
+	int error;
+
+	pthread_mutex_lock(&a->start_lock);
+	arbiter_lock(a);
+	error = h->session && !h->closed ? find_of_old(a, name, h->uid, &old) : -EBADF;
+	if (error || old == h)
+		goto unlock;
+	if (!lm_session_is_inherited(old->session) || h->names[1].boot[0] || h->names[1].boot[1] ||
+		!lm_session_is_empty(h->session))
+		error = -EBUSY;
+	else
+		error = rename_session(h, old, name);
+	if (!error)
+		exchange(h, old, name);
+unlock:
+	arbiter_unlock(a);
+	pthread_mutex_unlock(&a->start_lock);
+	return error;
 }

@@ -1,64 +1,45 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * inheritance.h - the blocks that clients of an earlier daemon may still touch.
+ * inheritance.h - sessions of an earlier daemon of this boot: found, waited for, given to whoever
+ * reclaims them.
  *
- * A client's mapping outlives the daemon. So before a grant is answered, the daemon writes down in
- * run/mapped.* which bytes of which regions the lease's holder may map from now on; the record goes
- * when the lease does (a ghost keeps it). The next daemon of the same boot reads these files before
- * it serves anything, and holds all of those blocks back from reuse until the process is gone and
- * its DMA has had time to end; whatever the files have become meanwhile, through recovery or new
- * operations. Leases themselves end with the daemon: their ids are refused, and clients ask again.
+ * inheritance_start() puts every session that run/ has a record of back into leasemgr, as a holder
+ * without an open file, before the first request is served; then the grace period runs (see
+ * leasemgr.h). What each lease's holder may touch and its file does not have any more, by whatever
+ * way it was lost, is held at once: it was in quarantine when the daemon died, or is lost with a
+ * file that only that lease kept alive. The rest is in the file, and watched as any lease's blocks.
  *
- * A record has room for MAPPED_EXTENTS extents; of more, those with the smallest gaps between them
- * are taken as one. That holds too much back, never too little.
+ *   session of old   waits: its process is watched. When that is gone, another one that still has
+ *                    its blocks mapped is sought, and watched instead; when there is none, all
+ *                    that it has drains.
+ *   adopted          RECLAIM on an open control file with the right names: that file's holder gets
+ *                    the session, its files in run/ and their descriptors; the fresh session that
+ *                    HELLO made goes the other way, and ends with the holder of old.
  *
- *   file   header (256 bytes), then a record (256 bytes) for each slot of the session
- *   void   another boot's, or of a process that is gone (or its number another's): removed at start
- *
- * The files are the daemon's alone (0600), unlike the pin lines beside them.
- *
- * Threads: mapped_*() for one session are called under arbiter.lock, or by the one call that makes
- * the lease in that slot. The heirs are guarded by arbiter.lock.
+ * A session without leases is not kept: there is nothing to reclaim. Other machines' boots' files
+ * are removed. Where the pool is read-only nothing is freed, and nothing is done.
  */
 #ifndef FUSE_INHERITANCE_H
 #define FUSE_INHERITANCE_H
 
 #include <stdint.h>
 
-#include "arbiter.h"
-#include "leasefs/control.h"
-
-#define MAPPED_EXTENTS 10u
-
-struct mapped_extent {
-	uint64_t offset; /* in the region */
-	uint64_t length;
-	uint32_t region;
-	uint32_t pad;
-};
-
-struct mapped_record {
-	uint32_t count; /* 0: no lease in this slot */
-	uint32_t pad;
-	struct mapped_extent extents[MAPPED_EXTENTS];
-	uint64_t pad2;
-};
-_Static_assert(sizeof(struct mapped_record) == 256, "of a slot");
-
-/* Of that process; -errno: the session cannot be. The name of the file comes out too. */
-int mapped_create(struct arbiter *a, uint64_t session, uint32_t pid, char name[64], int *fd);
-/* Adds the extents that are no holes. -ENOLCK: too many regions at once. */
-int mapped_add(struct mapped_record *r, const struct leasefs_extent *extents, uint32_t count);
-int mapped_write(int fd, uint32_t slot, const struct mapped_record *r);
-int mapped_copy(int fd, uint32_t from, uint32_t to);
-void mapped_clear(int fd, uint32_t slot);
+#include "holder.h"
 
 /* Before the first request. */
 int inheritance_start(struct arbiter *a, struct diag *diag);
-void inheritance_stop(struct arbiter *a);
-/* Under arbiter.lock: when the next heir's time is over (UINT64_MAX: none), and what is due. */
-uint64_t inheritance_deadline(const struct arbiter *a);
-void inheritance_tick(struct arbiter *a, uint64_t now_ns);
-uint64_t inheritance_bytes(const struct arbiter *a);
+/*
+ * `h` is the session of old with that name from now on, if it is not yet. -ESTALE, -EPERM, -EBUSY
+ * as RECLAIM; -EBADF: `h` has no session. Without the lock.
+ */
+int inheritance_adopt(struct holder *h, const struct record_name *name);
+/* On the engine's thread: the process that a session of old was waiting for is gone. */
+void inheritance_process_gone(struct holder *h);
+
+/*
+ * restore.c: puts the session of that number back, as a holder without an open file, or finds that
+ * nothing is left of it: then *kept is false. -ENOENT: it has no records.
+ */
+int restore_session(struct arbiter *a, uint64_t number, bool *kept);
 
 #endif

@@ -74,6 +74,24 @@ static int set_lock_wait(struct options *o, const char *value, struct diag *d)
 	return parse_number("lock_wait_ms", value, 0, 3600000, &o->lock_wait_ms, d);
 }
 
+/* Seconds, or with a unit. */
+static int set_grace(struct options *o, const char *value, struct diag *d)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long n = strtoul(value, &end, 10);
+	bool ms = strcmp(end, "ms") == 0;
+	if (errno != 0 || value[0] < '0' || value[0] > '9' ||
+		!(ms || *end == '\0' || strcmp(end, "s") == 0) ||
+		n > OPTIONS_GRACE_S_MAX * (ms ? 1000 : 1))
+		return diag_set(d, -EINVAL,
+			"grace is a time up to %lus, such as 5s or 500ms, not '%s'",
+			OPTIONS_GRACE_S_MAX, value);
+	o->grace_ns = (uint64_t)n * (ms ? 1000000u : 1000000000u);
+	return 0;
+}
+
 static int set_nonempty(struct options *o, const char *value, struct diag *d)
 {
 	o->nonempty = true;
@@ -119,6 +137,9 @@ static const struct own_option {
 	{"lock_wait_ms", true, set_lock_wait,
 		"how long to wait for a daemon that is just ending (" STRINGIFY(
 			OPTIONS_LOCK_WAIT_MS) ")"},
+	{"grace", true, set_grace,
+		"how long the leases of a daemon that died wait to be\n"
+		"                           reclaimed (" STRINGIFY(OPTIONS_GRACE_S) "s)"},
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
@@ -333,7 +354,9 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	int list_count, result;
 
 	*o = (struct options){
-		.durability = DURABILITY_RELAXED, .lock_wait_ms = OPTIONS_LOCK_WAIT_MS};
+		.durability = DURABILITY_RELAXED,
+		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS,
+		.grace_ns = OPTIONS_GRACE_S * 1000000000ull};
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */
 	o->threads_max = (unsigned)(processors < 1 ? 1 : processors) * 2 + 14;
 	if (o->threads_max > OPTIONS_THREADS_MAX)

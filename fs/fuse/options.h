@@ -13,6 +13,9 @@
 
 #define OPTIONS_LOCK_WAIT_MS 10000 /* umount(8) returns before the last daemon is gone */
 #define OPTIONS_THREADS_MAX 1024u
+#define OPTIONS_GRACE_S 5 /* a client sees ENOTCONN at once, and finds the new mount in a second   \
+			   */
+#define OPTIONS_GRACE_S_MAX 3600ul
 
 struct options {
 	char *pool;       /* as given: the source that /proc/mounts shows, but for */
@@ -32,6 +35,7 @@ struct options {
 	unsigned threads_max; /* workers */
 	unsigned threads_idle_max;
 	unsigned lock_wait_ms;
+	uint64_t grace_ns; /* for clients of an earlier daemon to reclaim their leases */
 	struct fuse_args session_args; /* what libfuse is to know */
 };
 

@@ -336,7 +336,7 @@ struct leasefs_status {
 	uint64_t quarantine_bytes, quarantine_leaked_bytes;
 	uint64_t grants, returns, recalls, revocations, busy; /* since the daemon's start */
 	uint64_t daemon_pid;
-	uint64_t inherited_bytes; /* mapped by clients of an earlier daemon, and not reused meanwhile */
+	uint64_t inherited_bytes; /* leased under an earlier daemon, and not reclaimed yet */
 	char uuid[40];
 	char label[32];
 	char policy[256];

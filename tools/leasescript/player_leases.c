@@ -474,6 +474,9 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 	case VERB_LEASE:
 		r->error = lease(p, c, r);
 		return true;
+	case VERB_RECLAIM:
+		r->error = session_reclaim(p, c);
+		return true;
 	case VERB_ANSWER:
 		r->error = leases_open_session(p);
 		if (!r->error)

@@ -51,6 +51,13 @@ int session_map_lines(struct session *s, uint64_t bytes)
 	return 0;
 }
 
+bool session_is_dead(const struct session *s)
+{
+	struct leasefs_grace g = {0};
+
+	return s->dead || (ioctl(s->control, LEASEFS_IOC_GRACE, &g) && errno == ENOTCONN);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The mount may be above the scenario's directory: look up to the root for the control file. */
@@ -125,13 +132,14 @@ static int adopt_control(struct player *p, int control)
 		return r;
 	}
 	s->hello.abi = LEASEFS_ABI;
-	s->hello.features =
-		LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE;
+	s->hello.features = SESSION_FEATURES;
 	r = session_call(s, LEASEFS_IOC_HELLO, &s->hello);
 	if (r) {
 		free_session(s);
 		return r;
 	}
+	memcpy(s->cookie, s->hello.cookie, sizeof(s->cookie));
+	memcpy(s->boot, s->hello.boot, sizeof(s->boot));
 	p->session = s;
 	return 0;
 }
@@ -142,7 +150,7 @@ int leases_open_session(struct player *p)
 
 	memory_prepare();
 	pthread_mutex_lock(&p->lock);
-	if (p->session && p->session->dead)
+	if (p->session && session_is_dead(p->session))
 		session_close(p);
 	if (!p->session) {
 		control = session_open_control(p);
@@ -184,6 +192,22 @@ void leases_after_fork(struct player *p)
 		pin->buffer = NULL; /* a ring is not for two */
 }
 
+static void stop_reader(struct player *p, struct session *s)
+{
+	uint64_t one = 1;
+
+	if (!s->reading)
+		return;
+	if (write(s->wake, &one, sizeof(one)) != sizeof(one))
+		abort();
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(s->reader, NULL);
+	pthread_mutex_lock(&p->lock);
+	if (read(s->wake, &one, sizeof(one)) != sizeof(one))
+		abort();
+	s->reading = false;
+}
+
 void session_close(struct player *p)
 {
 	struct session *s = p->session;
@@ -191,16 +215,13 @@ void session_close(struct player *p)
 	if (!s)
 		return;
 	p->session = NULL;
-	if (s->reading) {
-		uint64_t one = 1;
-
-		if (write(s->wake, &one, sizeof(one)) != sizeof(one))
-			abort();
-		pthread_mutex_unlock(&p->lock);
-		pthread_join(s->reader, NULL);
-		pthread_mutex_lock(&p->lock);
-	}
+	stop_reader(p, s);
 	free_session(s);
+}
+
+void session_stop_reader(struct player *p)
+{
+	stop_reader(p, p->session);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

@@ -61,6 +61,7 @@ static const struct rule rules[] = {
 	[VERB_POOL] = {"pool", "s *", false},
 	[VERB_PUNCH] = {"punch", "n n s s", true},
 	[VERB_QUARANTINE] = {"quarantine", "s", false},
+	[VERB_RECLAIM] = {"reclaim", "n n", true},
 	[VERB_RENAME] = {"rename", "n n n", true},
 	[VERB_REPEAT] = {"repeat", "#", false},
 	[VERB_RETURN] = {"return", "n n [s s]", true},

@@ -17,6 +17,10 @@
 
 #include "player.h"
 
+#define SESSION_FEATURES                                                                           \
+	(LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE |      \
+		LEASEFS_FEATURE_RECLAIM)
+
 struct piece {
 	struct piece *next;
 	uint64_t id, offset, length;
@@ -62,6 +66,9 @@ struct session {
 	uint32_t answer;
 	uint64_t answer_after_ns;
 	bool dead; /* the daemon has gone */
+	/* What the daemon of now knows the session by, or has to be asked with after a restart. */
+	uint64_t cookie[2], boot[2];
+	bool reclaimed; /* with these: the next restart is asked with hello's */
 };
 
 /* Positive errno, as everywhere in the player. The lock is held. */
@@ -74,10 +81,14 @@ void session_wait(struct player *p, uint64_t ns);
 void session_pump(struct player *p); /* takes what events there are, without waiting */
 /* The mount's control file, whether or not there is a session. A descriptor, or -errno. */
 int session_open_control(const struct player *p);
+bool session_is_dead(const struct session *s); /* its daemon has gone */
+/* After a daemon's end: the session goes on, on the new mount's control file. Without the lock. */
+int session_reclaim(struct player *p, const struct command *c);
 int session_expect(struct player *p, const struct command *c, struct reply *r);
 int session_set_answer(struct player *p, const struct command *c);
 int player_look(struct player *p, const struct command *c, struct reply *r);
-void session_close(struct player *p); /* releases the lock while the reader ends */
+void session_stop_reader(struct player *p); /* releases the lock while it ends */
+void session_close(struct player *p);       /* releases the lock while the reader ends */
 
 int lease_return(struct session *s, struct held *h, uint64_t offset, uint64_t length);
 int lease_unpin_all(struct session *s, struct held *h);
