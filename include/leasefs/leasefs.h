@@ -260,10 +260,11 @@ int leasefs_commit_range(
  * A write lease comes again only where userfaultfd(2) is allowed: with CAP_SYS_PTRACE or
  * vm.unprivileged_userfaultfd, or read access to /dev/userfaultfd, or the flag above.
  *
- * -EINVAL: offset not a multiple of the page size. -EBADF: not open for that mode. -EACCES: for
- * writing, the file must be one that the caller may open again. -EOPNOTSUPP: the kernel can't map
- * files that are open for direct I/O (before Linux 6.6), the session has no thread, or not a
- * regular file. -ENOTTY, -EXDEV as leasefs_take_lease(). -ETXTBSY.
+ * -EINVAL: offset not a multiple of the page size. -EBADF: not open for that mode. -EOPNOTSUPP: the
+ * session has no thread, it is no regular file, or its pages are not 4 KiB. -ENOTTY, -EXDEV as
+ * leasefs_take_lease(). As the state's `error`: -EACCES: the caller may not open the region or, for
+ * writing, the file again; -EOPNOTSUPP: the kernel can't map files that are open for direct I/O
+ * (before Linux 6.6); -EPERM: no userfaultfd(2).
  *
  * After a daemon's end the direct parts stay as they are; the rest raises SIGBUS until the new
  * daemon is there and the file is found again at its path.

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* bed.c - see bed.h. */
+#include "bed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+char bed_mount[4096];
+static char pool[4096];
+static char mount_options[256];
+static pid_t daemon_pid;
+static pid_t owner; /* who cleans up: not a child of it */
+
+static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void fail(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	fprintf(stderr, "bed: ");
+	vfprintf(stderr, format, list);
+	fprintf(stderr, "\n");
+	va_end(list);
+	exit(99);
+}
+
+void skip_all(const char *reason)
+{
+	printf("1..0 # SKIP %s\n", reason);
+	exit(77);
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static const char *program(const char *variable)
+{
+	const char *path = getenv(variable);
+
+	if (!path)
+		fail("%s is not set: run it by `meson test`", variable);
+	return path;
+}
+
+static pid_t spawn(const char *const argv[], bool quiet)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (pid)
+		return pid;
+	if (quiet) {
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+	} else {
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+	}
+	execvp(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+/* The exit status; 128 and the signal; fails after the patience. */
+static int reap(pid_t pid, const char *name)
+{
+	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+	int status;
+
+	if (p.fd < 0 || poll(&p, 1, BED_PATIENCE_MS) <= 0)
+		fail("%s (%d) did not end", name, (int)pid);
+	close(p.fd);
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid of %s: %s", name, strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int run(const char *const argv[], bool quiet)
+{
+	return reap(spawn(argv, quiet), argv[0]);
+}
+
+pid_t bed_other_start(const char *verb, const char *path, uint64_t a, uint64_t b)
+{
+	char x[32], y[32];
+	const char *argv[] = {program("LEASEFS_OTHER"), verb, path, x, y, NULL};
+
+	snprintf(x, sizeof(x), "%llu", (unsigned long long)a);
+	snprintf(y, sizeof(y), "%llu", (unsigned long long)b);
+	return spawn(argv, false);
+}
+
+int bed_other_wait(pid_t pid)
+{
+	return reap(pid, "the other process");
+}
+
+int bed_other(const char *verb, const char *path, uint64_t a, uint64_t b)
+{
+	return bed_other_wait(bed_other_start(verb, path, a, b));
+}
+
+/* ---- the mount ------------------------------------------------------------------------------- */
+
+static bool is_mounted(void)
+{
+	char parent[4200];
+	struct stat up, at;
+
+	snprintf(parent, sizeof(parent), "%s/..", bed_mount);
+	return !stat(bed_mount, &at) && !stat(parent, &up) && at.st_dev != up.st_dev;
+}
+
+static void start_daemon(void)
+{
+	const char *argv[] = {
+		program("LEASEFS_DAEMON"), "-f", "-o", mount_options, pool, bed_mount, NULL};
+	struct pollfd mounts = {
+		.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI};
+	uint64_t until = now_ns() + BED_PATIENCE_MS * 1000000ull;
+	int status;
+
+	daemon_pid = spawn(argv, getenv("BED_VERBOSE") == NULL);
+	while (!is_mounted()) {
+		if (waitpid(daemon_pid, &status, WNOHANG) == daemon_pid) {
+			daemon_pid = 0;
+			fail("the daemon ended with %x", status);
+		}
+		if (now_ns() > until)
+			fail("the daemon did not mount");
+		/* Mounting changes the table; being ready comes a moment later. */
+		poll(&mounts, 1, 5);
+	}
+	close(mounts.fd);
+}
+
+static void unmount(bool lazily)
+{
+	const char *argv[] = {"fusermount3", lazily ? "-uz" : "-u", bed_mount, NULL};
+
+	if (umount2(bed_mount, lazily ? MNT_DETACH : 0) && run(argv, lazily) && !lazily)
+		fail("could not unmount %s", bed_mount);
+}
+
+static void remove_all(void)
+{
+	const char *pool_argv[] = {"rm", "-rf", pool, NULL};
+
+	if (pool[0])
+		run(pool_argv, true);
+	if (bed_mount[0])
+		rmdir(bed_mount);
+	pool[0] = bed_mount[0] = '\0';
+}
+
+static void clean_up(void)
+{
+	if (getpid() != owner)
+		return;
+	if (daemon_pid > 0)
+		kill(daemon_pid, SIGKILL);
+	if (bed_mount[0])
+		umount2(bed_mount, MNT_DETACH);
+	if (daemon_pid > 0)
+		waitpid(daemon_pid, NULL, 0);
+	daemon_pid = 0;
+	remove_all();
+}
+
+/* A sanitizer's report or a failed assert of the library: the rest of the process is not to be
+ * trusted, but the mount must not stay. */
+static void on_abort(int number)
+{
+	clean_up();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+void bed_start(const char *options, const char *pool_bytes)
+{
+	const char *argv[] = {program("LEASEFS_MKFS"), "-s", pool_bytes, pool, NULL};
+	const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+
+	if (access("/dev/fuse", R_OK | W_OK))
+		skip_all("no access to /dev/fuse");
+	if (!owner) {
+		owner = getpid();
+		atexit(clean_up);
+		signal(SIGABRT, on_abort);
+		signal(SIGTERM, on_abort);
+	}
+	snprintf(mount_options, sizeof(mount_options), "%s",
+		options ? options : "lock_wait_ms=10000");
+	snprintf(pool, sizeof(pool), "/dev/shm/leasefs-lib.XXXXXX");
+	snprintf(bed_mount, sizeof(bed_mount), "%s/leasefs-lib.XXXXXX", dir);
+	if (!mkdtemp(pool) || !mkdtemp(bed_mount))
+		fail("mkdtemp: %s", strerror(errno));
+	if (run(argv, true))
+		fail("mkfs.leasefs failed");
+	start_daemon();
+}
+
+void bed_stop(void)
+{
+	const char *fsck[] = {program("LEASEFS_FSCK"), "-n", pool, NULL};
+	int status;
+
+	unmount(false);
+	status = reap(daemon_pid, "the daemon");
+	daemon_pid = 0;
+	if (status)
+		fail("the daemon ended with %d", status);
+	status = run(fsck, true);
+	if (status)
+		fail("fsck says %d", status);
+	remove_all();
+}
+
+void bed_kill(void)
+{
+	kill(daemon_pid, SIGKILL);
+	reap(daemon_pid, "the daemon");
+	daemon_pid = 0;
+}
+
+void bed_restart(void)
+{
+	unmount(true);
+	start_daemon();
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+const char *bed_path(const char *name)
+{
+	static char paths[8][5000];
+	static unsigned next;
+	char *path = paths[next++ % 8];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", bed_mount, name);
+	return path;
+}
+
+/* Not the same at any two blocks of the same number modulo 2^16, nor at neighbouring bytes. */
+unsigned char pattern(uint64_t offset)
+{
+	return (unsigned char)(offset * 131 + (offset >> 12) * 7 + (offset >> 20) * 13 + 1);
+}
+
+int64_t differs(const void *memory, uint64_t from, uint64_t length)
+{
+	const unsigned char *bytes = memory;
+
+	for (uint64_t i = 0; i < length; i++)
+		if (bytes[i] != pattern(from + i))
+			return (int64_t)i;
+	return -1;
+}
+
+int bed_file(const char *name, uint64_t bytes)
+{
+	int fd = open(bed_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	static unsigned char buffer[1 << 20];
+
+	if (fd < 0)
+		fail("%s: %s", name, strerror(errno));
+	for (uint64_t at = 0; at < bytes;) {
+		size_t n = bytes - at < sizeof(buffer) ? (size_t)(bytes - at) : sizeof(buffer);
+
+		for (size_t i = 0; i < n; i++)
+			buffer[i] = pattern(at + i);
+		if (write(fd, buffer, n) != (ssize_t)n)
+			fail("writing %s: %s", name, strerror(errno));
+		at += n;
+	}
+	return fd;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+struct leasefs_lease *expect_event(
+	struct leasefs_session *s, uint32_t kind, struct leasefs_event *out)
+{
+	struct pollfd p = {.fd = leasefs_get_event_fd(s), .events = POLLIN};
+	uint64_t until = now_ns() + BED_PATIENCE_MS * 1000000ull;
+	struct leasefs_lease *lease = NULL;
+	int r;
+
+	for (;;) {
+		r = leasefs_next_event(s, out, &lease);
+		if (r < 0)
+			fail("leasefs_next_event: %s", strerror(-r));
+		if (r > 0 && out->kind == kind)
+			return lease;
+		if (now_ns() > until)
+			fail("no event of kind %u came", kind);
+		if (r == 0)
+			poll(&p, 1, 100);
+	}
+}
+
+void expect_no_event(struct leasefs_session *s)
+{
+	struct leasefs_event event;
+	struct leasefs_lease *lease;
+	struct pollfd p = {.fd = leasefs_get_event_fd(s), .events = POLLIN};
+
+	if (poll(&p, 1, 50) != 0 || leasefs_next_event(s, &event, &lease) != 0)
+		fail("an event that should not be");
+}
+
+void wait_until(bool (*done)(void *context), void *context, const char *what)
+{
+	uint64_t until = now_ns() + BED_PATIENCE_MS * 1000000ull;
+
+	while (!done(context)) {
+		if (now_ns() > until)
+			fail("waited too long for %s", what);
+		poll(NULL, 0, 1);
+	}
+}
+
+bool can_come_back(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
