@@ -3,9 +3,16 @@
  * channel.c - reading requests, and the INIT reply.
  *
  * Workers
- *   Each reads a request, serves it, reads the next. A worker that took a request and left nobody
- *   reading starts another before it goes on, up to threads_max; one that comes back to find
- *   more than threads_idle_max reading ends. When the kernel says ENODEV (unmounted) all end.
+ *   Each takes a seat (seats.h), reads a request, serves it, and sits down again. When the kernel
+ *   says ENODEV (unmounted) all end.
+ *
+ * The foreman
+ *   As many workers as have seats are there from the beginning. When all seats were found empty
+ *   FOREMAN_PATIENCE times in a row, FOREMAN_TICK_NS apart, the workers are waiting for something,
+ *   or have more to do than they can: then the foreman calls one who stands by, or starts another,
+ *   up to threads_max. So a request that stands behind slow ones is read after that long at the
+ *   latest, and quick ones never pay for a thread to be woken. The foreman sleeps until somebody
+ *   leaves the last seat, and again after FOREMAN_REST ticks in which nobody has.
  *
  * Receiving
  *   read(2) into the worker's buffer. splice(2) into a pipe and from there into the region saves a
@@ -38,10 +45,14 @@
 #include "daemon.h"
 #include "log.h"
 #include "options.h"
+#include "seats.h"
 
 #define MAX_WRITE (1u << 20)            /* what the kernel carries in one request */
 #define BUFFER_BYTES (MAX_WRITE + 4096) /* and its header */
 #define BACKGROUND_REQUESTS 128u
+#define FOREMAN_TICK_NS 500000
+#define FOREMAN_PATIENCE 2u
+#define FOREMAN_REST 100u
 #define STOP_SIGNAL SIGUSR1
 #define STOP_INTERVAL_NS 2000000 /* the signal may come between the check and read(2): again */
 
@@ -67,7 +78,10 @@ struct channel {
 #if !LIBRARY_KNOWS_FLAGS
 	atomic_bool init_answered; /* the first reply; others may come before state says so */
 #endif
-	atomic_uint reading;        /* workers in read(2) or about to */
+	struct seats seats;        /* of workers in read(2), or about to be */
+	atomic_bool foreman_awake; /* or about to be: the semaphore was posted */
+	sem_t foreman_wanted;
+	pthread_t foreman;
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool kills_privileges;
 	pthread_mutex_t lock; /* guards what follows */
@@ -312,6 +326,15 @@ static void worker_end(struct worker *w)
 	free(w);
 }
 
+static void foreman_wake(struct channel *ch)
+{
+	if (atomic_load(&ch->foreman_awake) || atomic_exchange(&ch->foreman_awake, true))
+		return;
+	int error = sem_post(&ch->foreman_wanted);
+	assert(error == 0);
+	(void)error;
+}
+
 static void *worker_run(void *argument)
 {
 	struct worker *w = argument;
@@ -321,12 +344,10 @@ static void *worker_run(void *argument)
 
 	pthread_setname_np(pthread_self(), "leasefs-worker");
 	while (!atomic_load_explicit(&ch->stopping, memory_order_relaxed)) {
-		if (atomic_fetch_add(&ch->reading, 1) >= d->options->threads_idle_max) {
-			atomic_fetch_sub(&ch->reading, 1);
+		if (!seats_sit(&ch->seats))
 			break;
-		}
 		int error = receive(ch, w, &bytes);
-		unsigned others = atomic_fetch_sub(&ch->reading, 1) - 1;
+		bool others = seats_leave(&ch->seats);
 		/* ENOENT: the request was withdrawn while it was being read. */
 		if (error == -EINTR || error == -EAGAIN || error == -ENOENT)
 			continue;
@@ -336,8 +357,8 @@ static void *worker_run(void *argument)
 			unmounted(ch);
 			break;
 		}
-		if (others == 0)
-			(void)worker_start(d); /* without it, requests wait a little */
+		if (!others)
+			foreman_wake(ch);
 		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
 		bool init = is_init(w->buffer);
 		fuse_session_process_buf(d->session, &request);
@@ -345,6 +366,48 @@ static void *worker_run(void *argument)
 			init_done(d);
 	}
 	worker_end(w);
+	return NULL;
+}
+
+/* ---- the foreman ----------------------------------------------------------------------------- */
+
+static void foreman_sleep(struct channel *ch)
+{
+	atomic_store(&ch->foreman_awake, false);
+	/* What would have woken it may have come a moment before. */
+	if (!seats_taken(&ch->seats) || atomic_load(&ch->stopping))
+		foreman_wake(ch);
+	while (sem_wait(&ch->foreman_wanted) != 0)
+		assert(errno == EINTR);
+}
+
+static void *foreman_run(void *argument)
+{
+	const struct timespec tick = {.tv_nsec = FOREMAN_TICK_NS};
+	struct daemon *d = argument;
+	struct channel *ch = d->channel;
+	unsigned empty = 0, quiet = FOREMAN_REST;
+
+	pthread_setname_np(pthread_self(), "leasefs-foreman");
+	while (!atomic_load(&ch->stopping)) {
+		if (quiet == FOREMAN_REST) {
+			foreman_sleep(ch);
+			quiet = empty = 0;
+			continue;
+		}
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &tick, NULL);
+		if (seats_taken(&ch->seats)) {
+			empty = 0;
+			quiet++;
+			continue;
+		}
+		quiet = 0;
+		if (++empty < FOREMAN_PATIENCE)
+			continue;
+		empty = 0;
+		if (!seats_call(&ch->seats))
+			(void)worker_start(d); /* if it can't be: once more */
+	}
 	return NULL;
 }
 
@@ -372,6 +435,11 @@ int channel_open(struct daemon *d)
 	result = hook_init(d);
 	if (result != 0)
 		goto fail;
+	if (sem_init(&ch->foreman_wanted, 0, 0) != 0 ||
+		seats_init(&ch->seats, d->options->threads_idle_max) != 0) {
+		result = -errno;
+		goto fail;
+	}
 	pthread_mutex_init(&ch->lock, NULL);
 	pthread_cond_init(&ch->gone, NULL);
 	return 0;
@@ -402,7 +470,19 @@ bool channel_kills_privileges(const struct daemon *d)
 
 int channel_start(struct daemon *d)
 {
-	return worker_start(d);
+	struct channel *ch = d->channel;
+	unsigned wanted = d->options->threads_idle_max;
+	int result = -pthread_create(&ch->foreman, NULL, foreman_run, d);
+
+	if (result != 0)
+		return result;
+	if (wanted > d->options->threads_max)
+		wanted = d->options->threads_max;
+	for (unsigned i = 0; i < wanted && result == 0; i++)
+		result = worker_start(d);
+	if (result != 0)
+		channel_stop(d);
+	return result;
 }
 
 int channel_event_fd(const struct daemon *d)
@@ -429,6 +509,7 @@ void channel_stop(struct daemon *d)
 	struct channel *ch = d->channel;
 
 	atomic_store(&ch->stopping, true);
+	seats_end(&ch->seats);
 	pthread_mutex_lock(&ch->lock);
 	while (ch->workers > 0) {
 		struct timespec until;
@@ -443,6 +524,8 @@ void channel_stop(struct daemon *d)
 		(void)pthread_cond_timedwait(&ch->gone, &ch->lock, &until);
 	}
 	pthread_mutex_unlock(&ch->lock);
+	foreman_wake(ch);
+	pthread_join(ch->foreman, NULL);
 }
 
 void channel_close(struct daemon *d)
@@ -450,6 +533,8 @@ void channel_close(struct daemon *d)
 	struct channel *ch = d->channel;
 
 	assert(ch->workers == 0);
+	seats_destroy(&ch->seats);
+	sem_destroy(&ch->foreman_wanted);
 	pthread_cond_destroy(&ch->gone);
 	pthread_mutex_destroy(&ch->lock);
 	close(ch->event_fd);

@@ -133,7 +133,7 @@ static const struct own_option {
 	{"policy", true, set_policy, "what to do about leases in the way of a change"},
 	{"max_threads", true, set_threads, "worker threads at most"},
 	{"max_idle_threads", true, set_idle_threads,
-		"worker threads kept while there is nothing to do"},
+		"how many of them wait for a request (" STRINGIFY(OPTIONS_THREADS_IDLE_MAX) ")"},
 	{"lock_wait_ms", true, set_lock_wait,
 		"how long to wait for a daemon that is just ending (" STRINGIFY(
 			OPTIONS_LOCK_WAIT_MS) ")"},
@@ -361,7 +361,7 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	o->threads_max = (unsigned)(processors < 1 ? 1 : processors) * 2 + 14;
 	if (o->threads_max > OPTIONS_THREADS_MAX)
 		o->threads_max = OPTIONS_THREADS_MAX;
-	o->threads_idle_max = o->threads_max;
+	o->threads_idle_max = OPTIONS_THREADS_IDLE_MAX;
 	if (lists == NULL)
 		return diag_set(d, -ENOMEM, "out of memory");
 	result = parse_arguments(o, argc, argv, lists, &list_count, d);

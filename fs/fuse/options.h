@@ -13,9 +13,11 @@
 
 #define OPTIONS_LOCK_WAIT_MS 10000 /* umount(8) returns before the last daemon is gone */
 #define OPTIONS_THREADS_MAX 1024u
-#define OPTIONS_GRACE_S 5 /* a client sees ENOTCONN at once, and finds the new mount in a second   \
-			   */
+#define OPTIONS_GRACE_S                                                                            \
+	5 /* a client sees ENOTCONN at once, and finds the new mount in a second                   \
+	   */
 #define OPTIONS_GRACE_S_MAX 3600ul
+#define OPTIONS_THREADS_IDLE_MAX 2 /* one serves a forget while the other gets the next request */
 
 struct options {
 	char *pool;       /* as given: the source that /proc/mounts shows, but for */

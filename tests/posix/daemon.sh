@@ -188,3 +188,24 @@ case_progress_on_a_terminal() {
 	grep -q "bitmaps: [0-9]*%" "$CASE_DIR/words" || fail "a terminal, and it says nothing"
 	rm -rf "$POOLS/big"
 }
+
+# With one worker waiting for requests, and more to do than it can, others are called.
+case_more_workers_when_busy() {
+	local pid writers=()
+	need_pool
+	pool_make pool 64M
+	pool_mount pool -o max_idle_threads=1
+	pid=$(cat "$CASE_DIR/pool.pid")
+	[ "$(worker_count "$pid")" -eq 1 ] || fail "$(worker_count "$pid") workers at rest"
+	for i in 1 2 3 4; do
+		(exec timeout 60 sh -c "while :; do dd if=/dev/zero of='$MNT/$i' bs=1M count=8 conv=notrunc status=none || exit; done") &
+		writers+=($!)
+	done
+	wait_until 40 has_workers "$pid" 2 || fail "nobody else was called"
+	timeout 20 stat "$MNT" >"$CASE_DIR/stat" || fail "no answer while it is busy"
+	kill "${writers[@]}"
+	wait "${writers[@]}" 2>/dev/null || true
+}
+
+worker_count() { cat "/proc/$1"/task/*/comm | grep -c '^leasefs-worker$'; }
+has_workers() { [ "$(worker_count "$1")" -ge "$2" ]; }
