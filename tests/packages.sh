@@ -4,7 +4,7 @@
 # packages.sh - what building and testing need, and how to get it. Sourced by tests/run and
 # tools/quickstart.
 #
-# A need is asked for by what it provides (a program, a pkg-config module), never by asking the
+# A need is asked for by what it provides (a program, a pkg-config module, a file), never by asking the
 # package manager, so that a build of one's own counts too. Only Debian's and Ubuntu's apt-get is
 # known; elsewhere the list of what is missing has to do.
 
@@ -52,6 +52,7 @@ packages_missing() {
 		package=${rest#*:}
 		case $kind in
 		program) command -v "$what" >/dev/null 2>&1 || echo "$package" ;;
+		file) compgen -G "$what" >/dev/null || echo "$package" ;; # a shell pattern
 		module)
 			if ! command -v pkg-config >/dev/null 2>&1 ||
 				! pkg-config --exists "$what" 2>/dev/null; then
