@@ -61,19 +61,19 @@ static struct range_node *merge(struct range_node *a, struct range_node *b)
 	return b;
 }
 
-static struct range_node *insert(struct range_node *at, struct range_node *n)
+/* Looks at no node but those on its way: each of the others is a line that the cache lacks. */
+static void insert(struct range_node **link, struct range_node *n)
 {
-	if (!at || n->priority > at->priority) {
-		split(at, n, &n->left, &n->right);
-		update(n);
-		return n;
+	struct range_node *at;
+
+	while ((at = *link) && n->priority <= at->priority) {
+		if (at->max_end < n->end)
+			at->max_end = n->end;
+		link = before(n, at) ? &at->left : &at->right;
 	}
-	if (before(n, at))
-		at->left = insert(at->left, n);
-	else
-		at->right = insert(at->right, n);
-	update(at);
-	return at;
+	split(at, n, &n->left, &n->right);
+	update(n);
+	*link = n;
 }
 
 void range_tree_insert(struct range_tree *t, struct range_node *n, uint64_t seed)
@@ -81,7 +81,7 @@ void range_tree_insert(struct range_tree *t, struct range_node *n, uint64_t seed
 	assert(n->start < n->end && n->id != 0);
 	n->left = n->right = NULL;
 	n->priority = mix(n->id ^ seed);
-	t->root = insert(t->root, n);
+	insert(&t->root, n);
 }
 
 static struct range_node *take(struct range_node *at, struct range_node *n)
@@ -93,7 +93,8 @@ static struct range_node *take(struct range_node *at, struct range_node *n)
 		at->left = take(at->left, n);
 	else
 		at->right = take(at->right, n);
-	update(at);
+	if (at->max_end == n->end) /* else it is another's */
+		update(at);
 	return at;
 }
 
