@@ -105,13 +105,16 @@ static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64
 
 #define RECORD_PAGE 64u
 
-/* The lease, and all extents that its holder may map, for a daemon that comes after this one. */
+/*
+ * The lease, and all extents that its holder may map, for a daemon that comes after this one.
+ * `first`: the first of them, `count`, up to `at`.
+ */
 static int describe_lease(struct core *c, struct inode *ip, const struct lm_lease_info *info,
+	const struct leasefs_extent *first, uint32_t count, uint64_t at,
 	struct lease_record *out)
 {
 	struct leasefs_extent page[RECORD_PAGE];
-	uint64_t at = info->start;
-	int error = 0;
+	int error;
 
 	memset(out, 0, sizeof(*out));
 	out->lease = info->lease;
@@ -121,9 +124,8 @@ static int describe_lease(struct core *c, struct inode *ip, const struct lm_leas
 	out->end = info->end;
 	out->mode = info->mode;
 	out->flags = info->flags & LM_LEASE_EXCLUSIVE;
+	error = lease_record_add(out, first, count);
 	while (at < info->end && !error) {
-		uint32_t count;
-
 		error = read_layout(c, ip, at, info->end, page, RECORD_PAGE, &count, &at);
 		if (!error)
 			error = lease_record_add(out, page, count);
@@ -137,7 +139,7 @@ static int note_layout(struct holder *h, struct core *c, struct inode *ip, uint6
 {
 	struct lm_lease_info now;
 	struct lease_record r;
-	int error = describe_lease(c, ip, info, &r);
+	int error = describe_lease(c, ip, info, NULL, 0, info->start, &r);
 
 	if (error)
 		return error;
@@ -369,7 +371,7 @@ static int make_layout(struct granting *w)
 			.flags = g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
 		struct lease_record r;
 
-		error = describe_lease(c, w->inode, &info, &r);
+		error = describe_lease(c, w->inode, &info, g->extents, g->count, g->next, &r);
 		if (!error)
 			error = lease_record_write(w->holder->leases_fd, w->lease.slot, &r);
 	}
@@ -387,7 +389,6 @@ static int grant(struct granting *w)
 
 	if (!spare)
 		return -ENOMEM;
-	holder_grow_pins(h);
 	arbiter_lock(a);
 	session = h->session;
 	error = ask(w, &spare);
@@ -399,7 +400,7 @@ static int grant(struct granting *w)
 	arbiter_lock(a);
 	w->g->slot = h->pin_fd >= 0 && w->lease.slot < h->lines ? w->lease.slot : LEASEFS_NO_SLOT;
 	w->g->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);
-	if (!error && w->write)
+	if (!error && w->changed)
 		lm_layout_changed(a->lm, core_ino(w->inode), w->start, w->end, session);
 	lm_grant_done(session, w->lease.lease, !error, arbiter_now());
 	arbiter_unlock(a);
@@ -414,6 +415,7 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 	struct granting w = {.call = call, .inode = ip, .g = g,
 		.write = g->mode == LEASEFS_MODE_WRITE};
 	struct arbiter *a = call->daemon->arbiter;
+	bool short_of_lines = false;
 	int error;
 
 	if ((g->mode != LEASEFS_MODE_READ && g->mode != LEASEFS_MODE_WRITE) ||
@@ -426,11 +428,15 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 		return error;
 	arbiter_lock(a);
 	w.holder = holder_by_cookie(a, g->cookie);
-	if (w.holder)
+	if (w.holder) {
 		holder_get(w.holder);
+		short_of_lines = holder_short_of_lines(w.holder);
+	}
 	arbiter_unlock(a);
 	if (!w.holder)
 		return -EPERM;
+	if (short_of_lines)
+		holder_grow_pins(w.holder);
 	g->count = 0;
 	error = grant(&w);
 	holder_put(w.holder);

@@ -31,6 +31,7 @@ struct holder *holder_new(struct arbiter *a)
 	h->arbiter = a;
 	atomic_init(&h->references, 1);
 	h->pidfd = h->pin_fd = h->leases_fd = h->ranges_fd = -1;
+	h->zero_line = LEASEFS_NO_SLOT;
 	TAILQ_INIT(&h->readers);
 	arbiter_lock(a);
 	LIST_INSERT_HEAD(&a->holders, h, all);
@@ -52,6 +53,9 @@ static void close_all(struct holder *h)
 			close(*all[i]);
 		*all[i] = -1;
 	}
+	free(h->clean);
+	h->clean = NULL;
+	h->clean_lines = 0;
 }
 
 void holder_put(struct holder *h)
@@ -81,6 +85,18 @@ void holder_pin_path(const struct holder *h, char *out, size_t bytes)
 		out[0] = '\0';
 }
 
+/* Under the lock, or before others find the session. Best effort. */
+static void grow_clean(struct holder *h)
+{
+	uint64_t *clean = realloc(h->clean, h->lines / 8);
+
+	if (clean == NULL)
+		return;
+	memset(clean + h->clean_lines / 64, 0, (h->lines - h->clean_lines) / 8);
+	h->clean = clean;
+	h->clean_lines = h->lines;
+}
+
 /* Best effort: without it the session has no slot pins. */
 static void make_pin_file(struct holder *h)
 {
@@ -94,6 +110,7 @@ static void make_pin_file(struct holder *h)
 	if (!error) {
 		h->pin_fd = fd;
 		h->lines = PIN_LINES_FIRST;
+		grow_clean(h);
 		return;
 	}
 	log_warning("session %llu of uid %u has no pin lines: %s", (unsigned long long)h->id,
@@ -104,19 +121,24 @@ static void make_pin_file(struct holder *h)
 	}
 }
 
+bool holder_short_of_lines(const struct holder *h)
+{
+	return h->pin_fd >= 0 && h->lines_used + PIN_LINES_FIRST / 2 > h->lines &&
+	       h->lines < PIN_LINES_MAX;
+}
+
 void holder_grow_pins(struct holder *h)
 {
 	struct arbiter *a = h->arbiter;
-	uint32_t lines, used;
+	uint32_t lines;
+	bool is_short;
 
+	pthread_mutex_lock(&a->start_lock);
 	arbiter_lock(a);
 	lines = h->lines;
-	used = h->lines_used;
+	is_short = holder_short_of_lines(h);
 	arbiter_unlock(a);
-	if (h->pin_fd < 0 || used + PIN_LINES_FIRST / 2 <= lines || lines >= PIN_LINES_MAX)
-		return;
-	pthread_mutex_lock(&a->start_lock);
-	if (h->lines == lines &&
+	if (is_short &&
 		!posix_fallocate(
 			h->pin_fd, 0, (off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
 		struct session_record r;
@@ -126,6 +148,7 @@ void holder_grow_pins(struct holder *h)
 		holder_describe(h, &r);
 		if (h->leases_fd >= 0 && session_record_write(h->leases_fd, &r))
 			h->lines = lines; /* the next daemon would not know of the others */
+		grow_clean(h);
 		arbiter_unlock(a);
 	}
 	pthread_mutex_unlock(&a->start_lock);
@@ -136,12 +159,39 @@ static off_t line_at(uint32_t slot)
 	return (off_t)slot * (off_t)sizeof(struct leasefs_pin_line);
 }
 
-static bool line_is_zero(const struct holder *h, uint32_t slot)
+static bool line_is_zero(struct holder *h, uint32_t slot)
 {
+	static const struct leasefs_pin_line zero;
 	struct leasefs_pin_line line;
 
-	return pread(h->pin_fd, &line, sizeof(line), line_at(slot)) == (ssize_t)sizeof(line) &&
-	       line.pins == 0;
+	h->zero_line = LEASEFS_NO_SLOT;
+	if (pread(h->pin_fd, &line, sizeof(line), line_at(slot)) != (ssize_t)sizeof(line) ||
+		line.pins != 0)
+		return false;
+	if (memcmp(&line, &zero, sizeof(line)) == 0)
+		h->zero_line = slot;
+	return true;
+}
+
+/*
+ * Nearly every lease ends with a look at its line, which is then all zeroes: it need not be cleared
+ * for the next. A client that counts up in a line that is not its own has pinned what it gets
+ * there.
+ */
+static void line_freed(struct holder *h, uint32_t slot)
+{
+	if (h->zero_line == slot && slot < h->clean_lines)
+		h->clean[slot / 64] |= 1ull << slot % 64;
+	h->zero_line = LEASEFS_NO_SLOT;
+}
+
+static bool line_was_clean(struct holder *h, uint32_t slot)
+{
+	bool clean = slot < h->clean_lines && (h->clean[slot / 64] >> slot % 64 & 1);
+
+	if (clean)
+		h->clean[slot / 64] &= ~(1ull << slot % 64);
+	return clean;
 }
 
 uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
@@ -157,7 +207,7 @@ uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
 
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 {
-	const struct holder *h = owner;
+	struct holder *h = owner;
 
 	if (h->lines_lost)
 		return true;
@@ -170,9 +220,10 @@ bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 
 void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled)
 {
-	const struct holder *h = owner;
+	struct holder *h = owner;
 	uint32_t word = recalled;
 
+	h->zero_line = LEASEFS_NO_SLOT;
 	if (h->pin_fd < 0 || slot >= h->lines || h->keep)
 		return;
 	/* If it fails (no space after a client's truncation), pins may rise, and count. */
@@ -190,7 +241,7 @@ void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 
 	if (slot >= h->lines_used)
 		h->lines_used = slot + 1;
-	if (h->pin_fd >= 0 && slot < h->lines && used_before &&
+	if (h->pin_fd >= 0 && slot < h->lines && used_before && !line_was_clean(h, slot) &&
 		pwrite(h->pin_fd, &zero, sizeof(zero), line_at(slot)) < 0)
 		log_warning("session %llu: cannot clear pin line %u: %s", (unsigned long long)h->id,
 			slot, strerror(errno));
@@ -232,8 +283,9 @@ void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 
 void holder_slot_free(void *context, void *owner, uint32_t slot)
 {
-	const struct holder *h = owner;
+	struct holder *h = owner;
 
+	line_freed(h, slot);
 	if (is_written(h))
 		lease_record_clear(h->leases_fd, slot);
 }

@@ -72,6 +72,9 @@ struct holder {
 	struct work seek;
 	uint32_t lines;              /* of the pin file, as clients know it */
 	uint32_t lines_used;         /* slots below it have been used */
+	uint64_t *clean; /* bits of free lines that need not be cleared; of clean_lines, 64 a word */
+	uint32_t clean_lines;
+	uint32_t zero_line; /* the one that was just read, and all zeroes; LEASEFS_NO_SLOT: none */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
 	struct fuse_pollhandle *poll;
 	struct work notify;
@@ -112,6 +115,8 @@ int holder_watch(struct holder *h, uint32_t pid);
 int holder_make_ranges(struct holder *h);
 int holder_note_pin(struct holder *h, const struct range_pin_record *pin);
 struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2]); /* under the lock */
+/* Are there few lines left that clients know of? Under the lock. */
+bool holder_short_of_lines(const struct holder *h);
 /* Makes the pin file long enough for a few more leases. Without the lock; best effort. */
 void holder_grow_pins(struct holder *h);
 void holder_pin_path(const struct holder *h, char *out, size_t bytes); /* "" if there is none */
