@@ -174,6 +174,13 @@ int core_run_dir_fd(struct core *c)
 
 /* ---- durability, quarantine ------------------------------------------------------------------ */
 
+int core_sync_journal(struct core *c)
+{
+	int error = journal_sync(c->journal);
+
+	return error == -EROFS ? -EIO : error;
+}
+
 int core_sync(struct core *c)
 {
 	uint32_t count = atomic_load_explicit(&c->region_count, memory_order_acquire);
@@ -187,7 +194,7 @@ int core_sync(struct core *c)
 	error = core_sync_regions(c, &lost);
 	if (error)
 		return error;
-	error = journal_sync(c->journal);
+	error = core_sync_journal(c);
 	if (error)
 		return error;
 	position = journal_durable_position(c->journal);

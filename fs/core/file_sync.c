@@ -82,5 +82,5 @@ int core_fsync(struct core *c, struct inode *ip, bool data_only)
 	inode_unlock(ip);
 	if (error >= 0)
 		error = sync_collected(c, &s);
-	return error ? error : journal_sync(c->journal);
+	return error ? error : core_sync_journal(c);
 }

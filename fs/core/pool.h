@@ -117,6 +117,8 @@ int core_open_spaces(struct core *c, struct diag *d);
  * their errors, and what an owner does to their own region must not stop everybody else's commits.
  */
 int core_sync_regions(struct core *c, bool *lost);
+/* journal_sync(), by those who may write: that the media failed earlier is their -EIO as well. */
+int core_sync_journal(struct core *c);
 void core_journal_config(struct core *c, struct journal_config *out);
 
 #define HEAP_GROUP_BYTES ((uint64_t)GROUP_BITS * BLOCK_SIZE)

@@ -436,6 +436,16 @@ void region_apply(struct region *r, uint64_t offset, const void *bytes, size_t c
 
 /* ---- order and durability -------------------------------------------------------------------- */
 
+/* Is what was asked for durable? One refusal is for good. */
+static int verdict(struct region *r, int error)
+{
+	if (error)
+		atomic_store_explicit(&r->failed, true, memory_order_release);
+	else if (atomic_load_explicit(&r->failed, memory_order_acquire) || region_lost(r))
+		error = -EIO;
+	return error;
+}
+
 static int sync_pages(struct region *r, uint64_t offset, uint64_t count)
 {
 	uint64_t start = offset & ~(uint64_t)(BLOCK_SIZE - 1);
@@ -456,9 +466,9 @@ int region_flush(struct region *r, uint64_t offset, uint64_t count)
 	else if (r->media == REGION_PAGE_CACHE && r->durability == DURABILITY_STRICT)
 		error = sync_pages(r, offset, count);
 	/* Relaxed page cache is made durable by region_sync() alone. */
-	if (r->media != REGION_PAGE_CACHE || r->durability == DURABILITY_STRICT)
+	if (!error && (r->media != REGION_PAGE_CACHE || r->durability == DURABILITY_STRICT))
 		record_flush(r, offset, count);
-	return region_lost(r) ? -EIO : error;
+	return verdict(r, error);
 }
 
 void region_fence(struct region *r)
@@ -482,9 +492,11 @@ int region_sync(struct region *r, uint64_t offset, uint64_t count)
 	} else if (r->media == REGION_PAGE_CACHE) {
 		error = sync_pages(r, offset, count);
 	}
-	record_flush(r, offset, count);
-	record_fence(r);
-	return region_lost(r) ? -EIO : error;
+	if (!error) {
+		record_flush(r, offset, count);
+		record_fence(r);
+	}
+	return verdict(r, error);
 }
 
 int region_sync_all(struct region *r)
@@ -496,9 +508,11 @@ int region_sync_all(struct region *r)
 		error = fdatasync(r->fd) ? -EIO : 0;
 	if (r->media == REGION_PMEM)
 		pmem_drain();
-	record_flush(r, 0, r->bytes);
-	record_fence(r);
-	return region_lost(r) ? -EIO : error;
+	if (!error) {
+		record_flush(r, 0, r->bytes);
+		record_fence(r);
+	}
+	return verdict(r, error);
 }
 
 int region_publish(struct region *r, uint64_t offset, uint64_t count)

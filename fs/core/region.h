@@ -110,6 +110,10 @@ void region_apply(struct region *r, uint64_t offset, const void *bytes, size_t c
  * flush + fence order stores before what follows, as far as the durability asked for: pmem cache
  * lines; nothing but compiler and processor order on volatile media and on relaxed page cache;
  * msync inside flush on strict page cache (hence the result: -EIO). Ranges are widened as needed.
+ *
+ * After one -EIO, region_flush() and both syncs are -EIO until the region is opened again: the
+ * kernel tells of a page that it could not write once, and takes it for clean from then on, so a
+ * second msync that succeeds proves nothing.
  */
 int region_flush(struct region *r, uint64_t offset, uint64_t count);
 void region_fence(struct region *r);

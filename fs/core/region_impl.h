@@ -21,7 +21,8 @@ struct region {
 	enum durability durability;
 	uint64_t alignment;
 	bool read_only;
-	_Atomic bool lost; /* region_fault.c */
+	_Atomic bool lost;   /* region_fault.c */
+	_Atomic bool failed; /* a sync of it was refused; see region_flush() */
 	/* One bit a 2 MiB unit: it was reserved since the region was opened. Only ever a cache: a
 	 * clear bit costs one fallocate(2) too many. NULL where the whole region is reserved. */
 	_Atomic uint64_t *reserved;

@@ -476,11 +476,12 @@ static int close_held(void)
 
 static int remount(void)
 {
-	int error;
+	int error, opened;
 
 	close_held();
 	error = bed_close();
-	return error ? error : bed_open(NULL);
+	opened = bed_open(NULL);
+	return error ? error : opened;
 }
 
 static int make_unnamed(void)

@@ -4,12 +4,13 @@
  *
  *	explore [--media pmem|strict|relaxed] [--depth 1..3] [--long N] [--seed S] [--hours H]
  *		[--seconds S] [--images N] [--workers W] [--least-states N] [--save FILE]
- *		[--plant NAME [--must-find]]
+ *		[--refuse-syncs] [--plant NAME [--must-find]]
  *	explore --replay FILE
  *
  * First all sequences of up to `depth` operations of the vocabulary, each explored in its last
  * operation (the ones before it are sequences of their own); then `long` random ones, or as many
- * as the time allows. Workers are processes, each with a pool and an explorer of its own.
+ * as the time allows. --refuse-syncs: each of them again with each sync of it refused (run.h).
+ * Workers are processes, each with a pool and an explorer of its own.
  *
  * Exit status: 0 nothing found, 1 something was, 2 it could not be tried; with --must-find 0 and 1
  * change places. What is found is shrunk and printed as a script, which --replay takes.
@@ -53,6 +54,7 @@ static struct {
 	uint64_t least_states;
 	const char *save, *replay, *plant;
 	bool must_find;
+	bool refuse;
 	struct explore_limits limits;
 } options = {
 	.depth = 2,
@@ -77,9 +79,19 @@ static bool time_is_up(void)
 
 /* ---- a worker -------------------------------------------------------------------------------- */
 
-static bool try_script(struct worker *w, unsigned from)
+static bool try_script(struct worker *w, unsigned from, const struct explore_limits *limits)
 {
-	w->found = explore(&w->script, from, &options.limits, &w->stats, &w->finding) != 0;
+	uint64_t refused;
+
+	w->found = explore(&w->script, from, limits, &w->stats, &w->finding) != 0;
+	if (!options.refuse)
+		return !w->found;
+	do {
+		refused = w->stats.refused;
+		w->script.refuse++;
+		if (!w->found)
+			w->found = explore(&w->script, 0, limits, &w->stats, &w->finding) != 0;
+	} while (!w->found && w->stats.refused > refused);
 	return !w->found;
 }
 
@@ -103,12 +115,19 @@ static bool make_sequence(uint64_t n, unsigned length, struct script *out)
 
 static bool try_sequences(struct worker *w, unsigned number, unsigned length)
 {
+	/* There are many triples, and their images are much alike. */
+	struct explore_limits fewer = {
+		.images = options.limits.images / 2,
+		.nested_one_in = options.limits.nested_one_in * 2,
+		.nested_images = options.limits.nested_images,
+	};
 	uint64_t count = 1;
 
 	for (unsigned i = 0; i < length; i++)
 		count *= script_vocabulary_count;
 	for (uint64_t n = number; n < count && !time_is_up(); n += options.workers)
-		if (make_sequence(n, length, &w->script) && !try_script(w, length))
+		if (make_sequence(n, length, &w->script) &&
+			!try_script(w, length, length < 3 ? &options.limits : &fewer))
 			return false;
 	return true;
 }
@@ -137,7 +156,7 @@ static void work(struct worker *w, unsigned number)
 			goto out;
 	for (unsigned n = number; n < options.long_scripts && !time_is_up(); n += options.workers) {
 		make_long(n, &w->script);
-		if (!try_script(w, 0))
+		if (!try_script(w, 0, &options.limits))
 			goto out;
 	}
 	w->done = true;
@@ -212,6 +231,7 @@ static void report(const struct worker *workers)
 		sum.states += s->states;
 		sum.nested += s->nested;
 		sum.duplicates += s->duplicates;
+		sum.refused += s->refused;
 	}
 	printf("%s, seed %u: %lu sequences, %lu fences, %lu states (%lu of them crashes in "
 	       "recovery), %lu more were duplicates; %.1f s, %.0f states/s with %u workers\n",
@@ -219,6 +239,8 @@ static void report(const struct worker *workers)
 		(unsigned long)sum.fences, (unsigned long)sum.states, (unsigned long)sum.nested,
 		(unsigned long)sum.duplicates, seconds, (double)sum.states / seconds,
 		options.workers);
+	if (options.refuse)
+		printf("%lu syncs were refused\n", (unsigned long)sum.refused);
 	if (sum.states < options.least_states) {
 		printf("that is less than %lu states\n", (unsigned long)options.least_states);
 		exit(2);
@@ -309,6 +331,7 @@ static const struct option long_options[] = {
 	{"replay", required_argument, NULL, 'r'},
 	{"plant", required_argument, NULL, 'p'},
 	{"must-find", no_argument, NULL, 'f'},
+	{"refuse-syncs", no_argument, NULL, 'e'},
 	{0},
 };
 
@@ -356,6 +379,9 @@ static bool set_option(int option, const char *value)
 	case 'p':
 		options.plant = value;
 		return plant_by_name(value);
+	case 'e':
+		options.refuse = true;
+		return true;
 	case 'f':
 		options.must_find = true;
 		return true;

@@ -339,7 +339,7 @@ static void step_mark(struct expectation *e, const struct trace_event *event)
 static bool is_point(const struct walk *w, const struct trace_event *e)
 {
 	if (e->kind == TRACE_MARK)
-		return e->offset == RUN_ENDED;
+		return e->offset == RUN_ENDED || e->offset == RUN_OVER;
 	/* Recoveries are alike: some of the fences of each. */
 	return e->kind == TRACE_FENCE && (!w->nested || rand_r(w->seed) % 2);
 }
@@ -425,6 +425,7 @@ int explore(const struct script *script, unsigned from, const struct explore_lim
 	finding->text[0] = '\0';
 	select_base(script->base);
 	result = run_record(&ex.run, script, finding);
+	stats->refused += ex.run.refused;
 	if (result == 0)
 		result = walk_trace(&w);
 	stats->scripts++;

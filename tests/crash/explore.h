@@ -35,6 +35,7 @@ struct explore_stats {
 	uint64_t nested;
 	uint64_t duplicates; /* images not looked at again */
 	uint64_t uses;
+	uint64_t refused; /* syncs */
 };
 
 struct finding {

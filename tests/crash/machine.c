@@ -14,6 +14,7 @@ struct line {
 	uint32_t count;
 	uint32_t capacity;
 	uint32_t flushed; /* that many of them become durable at the next fence */
+	uint32_t refused; /* that many of them the kernel takes for durable, and they are not */
 	bool changed;     /* in machine.changed */
 };
 
@@ -65,7 +66,8 @@ void machine_reset(struct machine *m, const void *durable)
 	const uint64_t(*from)[LINE_WORDS] = durable;
 
 	for (size_t i = 0; i < m->dirty_count; i++)
-		m->lines[m->dirty[i]].count = m->lines[m->dirty[i]].flushed = 0;
+		m->lines[m->dirty[i]].count = m->lines[m->dirty[i]].flushed =
+			m->lines[m->dirty[i]].refused = 0;
 	m->dirty_count = 0;
 	for (size_t i = 0; i < m->changed_count; i++) {
 		memcpy(m->durable[m->changed[i]], from[m->changed[i]], LINE_BYTES);
@@ -99,16 +101,22 @@ static void store(struct machine *m, uint64_t offset, const uint8_t *bytes, uint
 	}
 }
 
-static void flush(struct machine *m, uint64_t offset, uint64_t count)
+/* A range of a flush, or of one that was refused. */
+static void flush(struct machine *m, uint64_t offset, uint64_t count, bool refused)
 {
 	uint64_t from = offset / m->granule * m->granule;
 	uint64_t to = (offset + count + m->granule - 1) / m->granule * m->granule;
 
 	for (size_t i = 0; i < m->dirty_count; i++) {
+		struct line *l = &m->lines[m->dirty[i]];
 		uint64_t at = m->dirty[i] * LINE_BYTES;
 
-		if (at >= from && at < to)
-			m->lines[m->dirty[i]].flushed = m->lines[m->dirty[i]].count;
+		if (at < from || at >= to)
+			continue;
+		if (refused)
+			l->refused = l->count;
+		else if (l->count > l->refused)
+			l->flushed = l->count;
 	}
 }
 
@@ -135,7 +143,7 @@ static void fence(struct machine *m)
 			l->count -= l->flushed;
 			memmove(l->versions, l->versions + l->flushed,
 				l->count * sizeof(l->versions[0]));
-			l->flushed = 0;
+			l->flushed = l->refused = 0;
 		}
 		if (l->count)
 			m->dirty[kept++] = at;
@@ -150,7 +158,8 @@ void machine_step(struct machine *m, const struct trace_event *e)
 		store(m, e->offset, e->bytes, e->count);
 		break;
 	case TRACE_FLUSH:
-		flush(m, e->offset, e->count);
+	case TRACE_REFUSED:
+		flush(m, e->offset, e->count, e->kind == TRACE_REFUSED);
 		break;
 	case TRACE_FENCE:
 		fence(m);

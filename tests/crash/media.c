@@ -49,6 +49,8 @@ static struct {
 	bool watching;
 	struct trace *trace;
 	unsigned processors;
+	unsigned fail_in; /* 0: never; 1: the next one */
+	bool failed;
 } media;
 
 /* ---- what is known of stores ----------------------------------------------------------------- */
@@ -256,6 +258,17 @@ uint64_t media_granule(void)
 	return media.kind == MEDIA_PMEM ? LINE_BYTES : 4096;
 }
 
+void media_fail_sync(unsigned n)
+{
+	media.fail_in = n;
+	media.failed = false;
+}
+
+bool media_sync_failed(void)
+{
+	return media.failed;
+}
+
 void media_processors(unsigned count)
 {
 	media.processors = count;
@@ -407,14 +420,38 @@ int __wrap_fstatfs64(int fd, struct statfs *out)
 	return result;
 }
 
+static bool fails(void)
+{
+	if (media.fail_in == 0 || --media.fail_in > 0)
+		return false;
+	media.failed = true;
+	errno = EIO;
+	return true;
+}
+
 int __wrap_msync(void *at, size_t bytes, int flags)
 {
-	return 0;
+	if (!fails())
+		return 0;
+	for (unsigned i = 0; i < MEDIA_REGIONS && media.trace; i++) {
+		uint64_t offset = (uint64_t)((uint8_t *)at - (uint8_t *)media.bytes[i]);
+
+		if (offset < sizes[i])
+			trace_refused(media.trace, i, offset, bytes);
+	}
+	return -1;
 }
 
 int __wrap_fdatasync(int fd)
 {
-	return 0;
+	struct stat st;
+
+	if (!fails())
+		return 0;
+	for (unsigned i = 0; i < MEDIA_REGIONS && media.trace; i++)
+		if (fstat(fd, &st) == 0 && st.st_ino == media.file[i])
+			trace_refused(media.trace, i, 0, sizes[i]);
+	return -1;
 }
 
 void __wrap_sync(void)

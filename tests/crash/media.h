@@ -63,6 +63,10 @@ void media_record_end(void);
 void media_watch_reads(bool on);
 const struct media_reads *media_reads(void);
 
+/* The n-th msync(2) or fdatasync(2) from now on is refused with EIO, once; 0: none. */
+void media_fail_sync(unsigned n);
+bool media_sync_failed(void); /* since then */
+
 /* As many processors as sysconf(3) tells of from now on; 0: what there is. */
 void media_processors(unsigned count);
 

@@ -80,35 +80,124 @@ static int run_op(struct run *run, unsigned i, struct finding *finding)
 	return -1;
 }
 
-int run_record(struct run *run, const struct script *script, struct finding *finding)
+static int begin(struct run *run, struct finding *finding)
 {
 	struct diag d = {{0}};
-	int result = 0;
 
-	run->script = script;
 	media_rewind();
 	media_processors(PROCESSORS);
 	bed_set_clock(CLOCK_FIRST);
 	media_record(&run->trace);
-	if (bed_open(&d)) {
-		SAY(finding, "the base cannot be opened: %s", d.text);
-		media_record_end();
-		return -1;
-	}
+	if (bed_open(&d) == 0)
+		return 0;
+	media_record_end();
+	if (media_sync_failed())
+		return 1;
+	SAY(finding, "the base cannot be opened: %s", d.text);
+	return -1;
+}
+
+static void end(struct run *run)
+{
+	trace_mark(&run->trace, RUN_OVER, 0);
+	media_record_end();
+	media_fail_sync(0);
+	if (bed_core())
+		bed_abandon();
+	run->clock = bed_clock();
+}
+
+static int record(struct run *run, struct finding *finding)
+{
+	int result = begin(run, finding);
+
+	if (result)
+		return result;
 	trace_mark(&run->trace, RUN_ENDED, 0);
 	run->steps[0] = (struct run_step){0};
 	if (after_op(&run->steps[0])) {
 		SAY(finding, "the base cannot be read");
 		result = -1;
 	}
-	for (unsigned i = 1; i <= script->count && result == 0; i++) {
+	for (unsigned i = 1; i <= run->script->count && result == 0; i++) {
 		run->steps[i] = (struct run_step){0};
 		result = run_op(run, i, finding);
 	}
-	media_record_end();
-	if (bed_core())
-		bed_abandon();
-	run->clock = bed_clock();
+	end(run);
+	return result;
+}
+
+/* After a sync was refused: nobody may be told that anything is durable. */
+static int ask_again(struct finding *finding)
+{
+	static const struct op syncs[] = {{VERB_FSYNC, {0}}, {VERB_SYNC}, {VERB_FSYNC, {0}}};
+
+	for (unsigned i = 0; i < sizeof(syncs) / sizeof(syncs[0]); i++) {
+		int error = bed_operate(&syncs[i]);
+
+		if (error == 0 || error == -EROFS) {
+			SAY(finding, "after a sync that was refused, %s",
+				error ? "fsync says EROFS, not EIO"
+				      : "fsync says that all is well");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* The second time, to the operation that fails. */
+static int record_refused(struct run *run, struct finding *finding)
+{
+	uint64_t digest;
+	int result, failed = 0;
+
+	media_fail_sync(run->script->refuse);
+	result = begin(run, finding);
+	if (result == 0)
+		trace_mark(&run->trace, RUN_ENDED, 0);
+	for (unsigned i = 1; i <= run->script->count && result == 0 && !failed; i++) {
+		trace_mark(&run->trace, RUN_BEGUN, i);
+		failed = bed_operate(&run->script->ops[i - 1]);
+		if (!bed_core())
+			break;
+		if (!failed || !media_sync_failed())
+			trace_mark(&run->trace, RUN_ENDED, i);
+		if (!failed && bed_syncs(&run->script->ops[i - 1]))
+			trace_mark(&run->trace, RUN_SYNCED, i);
+		if (!media_sync_failed()) {
+			failed = 0; /* of its own */
+			continue;
+		}
+		result = tree_digest(bed_core(), NULL, NULL, &digest);
+		if (result == 0 && !failed && digest != run->steps[i].digest)
+			result = -1;
+		/* Bytes that were written over in place stay. */
+		if (result == 0 && failed && run->steps[i].blur.start == run->steps[i].blur.end &&
+			digest != run->steps[i - 1].digest)
+			result = -1;
+		if (result)
+			SAY(finding, "operation %u, a sync of which was refused, %s", i,
+				failed ? "failed and changed something" : "is not whole");
+		/* A pool that was opened anew has no memory of it. */
+		else if (failed && run->script->ops[i - 1].verb != VERB_REMOUNT)
+			result = ask_again(finding);
+	}
+	bool fired = media_sync_failed();
+	end(run);
+	run->refused = fired;
+	return result < 0 ? -1 : 0;
+}
+
+int run_record(struct run *run, const struct script *script, struct finding *finding)
+{
+	int result;
+
+	run->script = script;
+	media_fail_sync(0);
+	result = record(run, finding);
+	run->refused = false;
+	if (result == 0 && script->refuse)
+		result = record_refused(run, finding);
 	return result;
 }
 

@@ -8,7 +8,7 @@
 #include "bed.h"
 #include "explore.h"
 
-enum run_mark { RUN_BEGUN = 1, RUN_ENDED, RUN_SYNCED };
+enum run_mark { RUN_BEGUN = 1, RUN_ENDED, RUN_SYNCED, RUN_OVER };
 
 /* After operation number i; number 0 is the opening of the pool. */
 struct run_step {
@@ -25,9 +25,16 @@ struct run {
 	struct trace trace;
 	struct run_step steps[SCRIPT_OPS_MAX + 1];
 	int64_t clock; /* at the end */
+	bool refused;  /* the sync of that number came */
 };
 
-/* The base is selected. -1 with a finding: the script went wrong without any crash. */
+/*
+ * The base is selected. -1 with a finding: the script went wrong without any crash.
+ *
+ * With a sync that the media refuse the script is run twice: once without that, to know what the
+ * tree is after each operation; then recorded, up to the operation that fails. What was
+ * acknowledged must be durable all the same, and nothing that is synced later may be said to be.
+ */
 int run_record(struct run *run, const struct script *script, struct finding *finding);
 void run_clear(struct run *run);
 

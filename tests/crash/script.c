@@ -132,6 +132,8 @@ void script_print_op(const struct op *op, FILE *to)
 void script_print(const struct script *s, FILE *to)
 {
 	fprintf(to, "media %s\nbase %u\nseed %u\n", media_names[s->media], s->base, s->seed);
+	if (s->refuse)
+		fprintf(to, "refuse %u\n", s->refuse);
 	for (unsigned i = 0; i < s->count; i++)
 		script_print_op(&s->ops[i], to);
 }
@@ -184,6 +186,8 @@ static bool parse_line(char *line, struct script *s)
 		return parse_number(strtok_r(NULL, " \t\n", &rest), &s->base);
 	if (strcmp(word, "seed") == 0)
 		return parse_number(strtok_r(NULL, " \t\n", &rest), &s->seed);
+	if (strcmp(word, "refuse") == 0)
+		return parse_number(strtok_r(NULL, " \t\n", &rest), &s->refuse);
 	if (strcmp(word, "media") == 0) {
 		word = strtok_r(NULL, " \t\n", &rest);
 		for (int i = 0; word && i < MEDIA_KINDS; i++)

@@ -70,8 +70,9 @@ struct op {
 #define SCRIPT_OPS_MAX 256u
 struct script {
 	enum media_kind media;
-	unsigned base; /* of BED_BASES */
-	unsigned seed; /* of the choice of what a cut leaves */
+	unsigned base;   /* of BED_BASES */
+	unsigned seed;   /* of the choice of what a cut leaves */
+	unsigned refuse; /* the number of the sync that the media refuse; 0: none */
 	unsigned count;
 	struct op ops[SCRIPT_OPS_MAX];
 };

@@ -68,6 +68,16 @@ void trace_fence(struct trace *t, const struct region *r)
 	pthread_mutex_unlock(&lock);
 }
 
+void trace_refused(struct trace *t, unsigned region, uint64_t offset, uint64_t count)
+{
+	pthread_mutex_lock(&lock);
+	struct trace_event *e = add_event(t, TRACE_REFUSED, region);
+
+	e->offset = offset;
+	e->count = count;
+	pthread_mutex_unlock(&lock);
+}
+
 static void saw_store(
 	void *context, const struct region *r, uint64_t offset, const void *bytes, uint64_t count)
 {

@@ -13,7 +13,13 @@
 
 #include "region.h"
 
-enum trace_kind { TRACE_STORE, TRACE_FLUSH, TRACE_FENCE, TRACE_MARK };
+enum trace_kind {
+	TRACE_STORE,
+	TRACE_FLUSH,
+	TRACE_FENCE,
+	TRACE_MARK,
+	TRACE_REFUSED, /* a sync that failed: the kernel takes the pages for clean from now on */
+};
 
 struct trace_event {
 	enum trace_kind kind;
@@ -45,5 +51,6 @@ void trace_store(struct trace *t, const struct region *r, uint64_t offset, const
 	uint64_t count);
 void trace_flush(struct trace *t, const struct region *r, uint64_t offset, uint64_t count);
 void trace_fence(struct trace *t, const struct region *r);
+void trace_refused(struct trace *t, unsigned region, uint64_t offset, uint64_t count);
 
 #endif
