@@ -59,6 +59,17 @@ static struct lease *find_live(const struct lm_session *s, uint64_t id)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+static void drop_spares(struct lm_session *s)
+{
+	while (s->spare_count > s->spare_wanted) {
+		struct spare *spare = SLIST_FIRST(&s->spares);
+
+		SLIST_REMOVE_HEAD(&s->spares, next);
+		s->spare_count--;
+		free(spare);
+	}
+}
+
 int lease_reserve(struct lm_session *s)
 {
 	int error = handles_reserve(&s->leases, s->spare_wanted + 2, 1u << SLOT_BITS);
@@ -68,8 +79,10 @@ int lease_reserve(struct lm_session *s)
 	while (s->spare_count < s->spare_wanted + 2) {
 		struct spare *spare = malloc(sizeof(struct lease));
 
-		if (!spare)
+		if (!spare) {
+			drop_spares(s);
 			return -ENOMEM;
+		}
 		SLIST_INSERT_HEAD(&s->spares, spare, next);
 		s->spare_count++;
 	}
@@ -81,13 +94,7 @@ void lease_unreserve(struct lm_session *s)
 {
 	assert(s->spare_wanted >= 2);
 	s->spare_wanted -= 2;
-	while (s->spare_count > s->spare_wanted) {
-		struct spare *spare = SLIST_FIRST(&s->spares);
-
-		SLIST_REMOVE_HEAD(&s->spares, next);
-		s->spare_count--;
-		free(spare);
-	}
+	drop_spares(s);
 }
 
 static struct lease *take_spare(struct lm_session *s)

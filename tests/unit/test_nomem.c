@@ -13,46 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fault.h"
 #include "verify.h"
 
 #define MIB (1ull << 20)
 #define FILE_BYTES 40000u
 #define FAILURES_MAX 200u
-
-/* ---- the linker puts these in the place of the C library's ----------------------------------- */
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-
-static _Thread_local unsigned fail_in; /* 0: never; 1: the next one */
-static _Thread_local bool failed;
-
-static bool fails(void)
-{
-	if (fail_in == 0 || --fail_in > 0)
-		return false;
-	failed = true;
-	return true;
-}
-
-void *__wrap_malloc(size_t bytes)
-{
-	return fails() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-	return fails() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-	return fails() ? NULL : __real_realloc(old, bytes);
-}
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
@@ -194,11 +160,10 @@ static bool try(int (*operation)(struct world *w), unsigned n, bool domains)
 	assert_non_null(w);
 	set_up(w, domains);
 	assert_int_equal(core_getattr(w->pool.c, w->ip, &before, NULL), 0);
-	failed = false;
-	fail_in = n;
+	fault_plan(FAULT_MEMORY, n);
 	error = operation(w);
-	fail_in = 0;
-	did_fail = failed;
+	did_fail = fault_came();
+	fault_plan(FAULT_MEMORY, 0);
 	if (error) {
 		assert_int_equal(error, -ENOMEM);
 		assert_true(did_fail);

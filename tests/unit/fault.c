@@ -6,9 +6,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdint.h>
-
-#include "region.h"
 
 static _Thread_local unsigned left[FAULTS]; /* 0: never; 1: the next one */
 static _Thread_local bool came;
@@ -24,7 +21,7 @@ bool fault_came(void)
 	return came;
 }
 
-static bool refused(enum fault what)
+bool fault_refuses(enum fault what)
 {
 	if (left[what] == 0 || --left[what] > 0)
 		return false;
@@ -34,7 +31,7 @@ static bool refused(enum fault what)
 
 static bool no_memory(void)
 {
-	if (!refused(FAULT_MEMORY))
+	if (!fault_refuses(FAULT_MEMORY))
 		return false;
 	errno = ENOMEM;
 	return true;
@@ -45,15 +42,11 @@ void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
 void *__real_aligned_alloc(size_t alignment, size_t bytes);
 char *__real_strdup(const char *text);
-int __real_region_reserve(struct region *r, uint64_t offset, uint64_t bytes);
-int __real_region_reserve_blocks(struct region *r, uint64_t offset, uint64_t bytes);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 char *__wrap_strdup(const char *text);
-int __wrap_region_reserve(struct region *r, uint64_t offset, uint64_t bytes);
-int __wrap_region_reserve_blocks(struct region *r, uint64_t offset, uint64_t bytes);
 
 void *__wrap_malloc(size_t bytes)
 {
@@ -78,14 +71,4 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
 char *__wrap_strdup(const char *text)
 {
 	return no_memory() ? NULL : __real_strdup(text);
-}
-
-int __wrap_region_reserve(struct region *r, uint64_t offset, uint64_t bytes)
-{
-	return refused(FAULT_SPACE) ? -ENOSPC : __real_region_reserve(r, offset, bytes);
-}
-
-int __wrap_region_reserve_blocks(struct region *r, uint64_t offset, uint64_t bytes)
-{
-	return refused(FAULT_SPACE) ? -ENOSPC : __real_region_reserve_blocks(r, offset, bytes);
 }
