@@ -69,7 +69,7 @@ struct lm_change *change_next(
 	return n ? container_of(n, struct lm_change, node) : NULL;
 }
 
-static struct lease *first_conflict(struct lm_change *c, struct lease_cursor *at)
+struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at)
 {
 	struct lease *l = lease_first(at, c->inode, c->node.start, c->node.end, exclusive_only(c));
 
@@ -122,7 +122,7 @@ static void let_go(struct lm_change *c)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at))
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at))
 		if (l->recalled)
 			lease_review_recall(l);
 }
@@ -140,6 +140,8 @@ static void fail(struct lm_change *c, int error)
 	bool beginning = c->beginning;
 
 	assert(c->kind != LM_WANT && c->state == CHANGE_PARKED);
+	if (c->noted && error != -EBUSY)
+		record_change(c, LM_RECORD_INTERRUPT, NULL, 0);
 	c->state = CHANGE_READY;
 	count_parked(c, -1);
 	leave(c);
@@ -177,6 +179,7 @@ static void report(struct lm_change *c, const struct lease *l, uint64_t now_ns)
 
 	c->lm->status.busy++;
 	c->lm->ops->conflict(c->lm->config.context, &conflict);
+	record_change(c, LM_RECORD_BUSY, l, conflict.waited_ns);
 }
 
 static void fail_busy(struct lm_change *c, const struct lease *culprit, uint64_t now_ns)
@@ -199,15 +202,16 @@ static void become_passive(struct lm_change *c)
  * Verdict 0. What conflicts is cut away; with a pin on it (orphan) all of that lease goes, as its
  * mapping stays. All memory is there before the first cut: -ENOMEM leaves everything as it was.
  */
-static void approve(struct lm_change *c, bool orphan)
+static void approve(struct lm_change *c, bool orphan, uint64_t now_ns)
 {
 	struct lease_cursor at;
 	struct lease *l;
 	uint64_t reserved = 0;
 
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
 		if (lease_reserve(l->session)) {
-			for (l = first_conflict(c, &at); reserved > 0; l = next_conflict(c, &at)) {
+			for (l = change_first_conflict(c, &at); reserved > 0;
+				l = next_conflict(c, &at)) {
 				lease_unreserve(l->session);
 				reserved--;
 			}
@@ -222,14 +226,19 @@ static void approve(struct lm_change *c, bool orphan)
 	timer_clear(c->lm, &c->timer);
 	count_parked(c, -1);
 	c->state = c->kind == LM_WANT ? CHANGE_READY : CHANGE_ACTIVE;
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 		bool whole = orphan && lease_pinned(l, c->node.start, c->node.end);
+		struct lease *ghost;
 
-		lease_revoke(l, c->node.start, c->node.end, whole, is_own(c, l));
+		ghost = lease_revoke(l, c->node.start, c->node.end, whole, is_own(c, l));
+		record_lease(ghost, LM_RECORD_REVOKE, ghost->node.start, ghost->node.end, c,
+			ghost->origin);
+		c->noted = true;
 		lease_unreserve(s);
 	}
 	if (c->kind == LM_WANT) {
+		record_change(c, LM_RECORD_COMPLETE, NULL, now_ns - c->began_ns);
 		leave(c);
 		source_mark(c->session, &c->source, PENDING_AVAILABLE);
 		return;
@@ -264,7 +273,7 @@ static struct view look(struct lm_change *c, bool all)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
 		bool own = is_own(c, l);
 
 		v.in_use = v.in_use || l->in_use;
@@ -286,7 +295,7 @@ static struct view look(struct lm_change *c, bool all)
 static bool waits_for_grace(struct lm_change *c)
 {
 	struct lease_cursor at;
-	struct lease *l = c->lm->status.inherited ? first_conflict(c, &at) : NULL;
+	struct lease *l = c->lm->status.inherited ? change_first_conflict(c, &at) : NULL;
 
 	while (l && (!l->inherited || is_own(c, l)))
 		l = next_conflict(c, &at);
@@ -309,7 +318,7 @@ static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns
 	} else if (v->in_use) {
 		c->last_chance = true; /* the call that is under way ends soon, and decides */
 	} else {
-		approve(c, orphan);
+		approve(c, orphan, now_ns);
 	}
 }
 
@@ -344,14 +353,14 @@ void change_decide(struct lm_change *c, uint64_t now_ns)
 		if (v.own_pinned)
 			fail_busy(c, v.own_pinned, now_ns);
 		else if (!v.in_use)
-			approve(c, false);
+			approve(c, false, now_ns);
 	} else if (c->last_chance) {
 		last_rung(c, &v, now_ns);
 	} else if (c->time_over && !v.pinned && !v.in_use && !c->passive) {
 		if (v.own_pinned)
 			fail_busy(c, v.own_pinned, now_ns);
 		else
-			approve(c, false);
+			approve(c, false, now_ns);
 	}
 }
 
@@ -362,14 +371,26 @@ static void signal_holders(struct lm_change *c, int number)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 
 		if (s->mark == mark || is_own(c, l) || !lease_pinned(l, c->node.start, c->node.end))
 			continue;
 		s->mark = mark;
+		record_lease(l, LM_RECORD_SIGNAL, l->node.start, l->node.end, c, (uint64_t)number);
 		lm->ops->signal_holder(lm->config.context, s->owner, number);
 	}
+}
+
+uint64_t change_deadline(const struct lm_change *c)
+{
+	const struct lm_rung *r = &c->policy.rungs[c->rung];
+
+	if (r->kind == LM_RUNG_WAIT || c->passive || c->grace)
+		return 0;
+	if (c->timer.at)
+		return c->timer.deadline_ns;
+	return r->kind == LM_RUNG_RECALL ? c->began_ns + r->time_ns : 0;
 }
 
 static void recall_all(struct lm_change *c)
@@ -377,9 +398,13 @@ static void recall_all(struct lm_change *c)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = first_conflict(c, &at); l; l = next_conflict(c, &at))
-		if (change_in_way_of(c, l))
-			lease_set_recalled(l, true);
+	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+		if (!change_in_way_of(c, l))
+			continue;
+		if (!c->noted)
+			record_change(c, LM_RECORD_PARK, l, change_deadline(c));
+		lease_set_recalled(l, c);
+	}
 }
 
 /* Its time starts; the last one decides. `c` may be no more. */
@@ -425,7 +450,7 @@ void change_timer(struct lm_change *c, uint64_t now_ns)
 	if (v.own_pinned && !v.pinned) {
 		fail_busy(c, v.own_pinned, now_ns);
 	} else if (!v.pinned && !v.in_use) {
-		approve(c, false);
+		approve(c, false, now_ns);
 	} else {
 		c->rung++;
 		enter_rung(c, now_ns);
@@ -448,6 +473,8 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 	if (c->result == LM_PARKED && c->state == CHANGE_PARKED)
 		enter_rung(c, now_ns);
 	c->beginning = false;
+	if (c->result == LM_PARKED && c->state == CHANGE_PARKED && !c->noted)
+		record_change(c, LM_RECORD_PARK, NULL, change_deadline(c));
 	return c->result;
 }
 
@@ -474,7 +501,7 @@ static const struct lease *hopeless(struct lm_change *c)
 		if (!p->lease->recalled)
 			source_mark(p->lease->session, &p->lease->source, PENDING_ADVISORY);
 	}
-	for (l = culprit ? NULL : first_conflict(c, &at); l; l = next_conflict(c, &at))
+	for (l = culprit ? NULL : change_first_conflict(c, &at); l; l = next_conflict(c, &at))
 		if (is_own(c, l) && lease_pinned(l, c->node.start, c->node.end))
 			return l;
 	return culprit;
@@ -488,7 +515,7 @@ bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r)
 		.inode = leased_inode_find(lm, r->ino)};
 	struct lease_cursor at;
 
-	return !c.inode || !first_conflict(&c, &at);
+	return !c.inode || !change_first_conflict(&c, &at);
 }
 
 int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
@@ -532,6 +559,7 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 		fail_busy(c, culprit, now_ns);
 		result = c->result;
 	} else if (lm->status.parked > LM_PARKED_MAX) {
+		record_change(c, LM_RECORD_BUSY, NULL, 0);
 		fail(c, -EBUSY);
 		result = -EBUSY;
 	} else {
@@ -553,6 +581,7 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns)
 	uint64_t after_start = 0, after_id = 0;
 
 	assert(c->state == CHANGE_ACTIVE);
+	holds_record(c);
 	leave(c);
 	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs.
 	 */
@@ -567,6 +596,8 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns)
 	}
 	if (c->kind == LM_FILL)
 		lm_layout_changed(lm, c->ino, c->node.start, c->node.end, NULL);
+	if (c->noted)
+		record_change(c, LM_RECORD_COMPLETE, NULL, now_ns - c->began_ns);
 	lm->status.active--;
 	change_free(c);
 	settle(lm, now_ns);

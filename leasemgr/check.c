@@ -75,7 +75,7 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 {
 	const struct source *source;
 	const struct lm_change *c;
-	uint64_t leases = 0, pins = 0, wants = 0, ready = 0, pending = 0, inherited = 0;
+	uint64_t leases = 0, ghosts = 0, pins = 0, wants = 0, ready = 0, pending = 0, inherited = 0;
 
 	for (uint32_t i = 0; i < s->leases.capacity; i++) {
 		const struct lease *l = s->leases.items[i];
@@ -86,6 +86,7 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		leases++;
 		inherited += l->inherited;
 		t->inherited_bytes += l->inherited ? l->node.end - l->node.start : 0;
+		ghosts += l->tree >= TREE_GHOSTS;
 		pending += l->source.pending && !l->making;
 	}
 	for (uint32_t i = 0; i < s->pins.capacity; i++) {
@@ -112,7 +113,8 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 	}
 	assert(ready == pending); /* L8 */
 	assert(inherited == s->inherited_count && (!s->inherited || s->closed));
-	assert(leases == s->lease_count && pins == s->pin_count && wants == s->want_count);
+	assert(leases == s->lease_count && ghosts == s->ghost_count && pins == s->pin_count &&
+		wants == s->want_count);
 	assert(s->spare_wanted == 0 && s->spare_count == 0);
 	assert(leases <= 1u << SLOT_BITS && pins <= LM_PINS_PER_SESSION_MAX); /* L9 */
 	assert(wants <= LM_WANTS_PER_SESSION_MAX);

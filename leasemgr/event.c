@@ -188,6 +188,7 @@ void lm_drain(struct lm *lm)
 	struct lm_session *s;
 
 	lm->status.draining = true;
+	record_drain(lm);
 	LIST_FOREACH(s, &lm->sessions, all)
 	session_tell_drain(s);
 }

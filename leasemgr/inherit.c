@@ -164,7 +164,7 @@ static void give_up(struct lm_session *s)
 
 		if (!l || !l->inherited)
 			continue;
-		lease_revoke(l, 0, UINT64_MAX, true, false);
+		lease_revoke_left(l);
 		s->lm->status.grace_revoked++;
 	}
 }
@@ -219,6 +219,7 @@ void lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t 
 	}
 	if (lm->status.draining)
 		session_tell_drain(s);
+	record_session(s, LM_RECORD_SESSION_OPEN);
 	lm_session_set_process(s, pid, now_ns);
 }
 
@@ -241,6 +242,7 @@ int lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns)
 		return 0;
 	lease_not_inherited(l);
 	s->lm->status.reclaimed++;
+	record_lease(l, LM_RECORD_GRANT, l->node.start, l->node.end, NULL, 0);
 	if (l->was_recalled && !l->recalled)
 		source_mark(s, &l->source, PENDING_CANCELLED);
 	if (l->mode == LM_READ) /* the news of a filled hole may have been lost */

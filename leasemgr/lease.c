@@ -163,6 +163,7 @@ static void count_lease(struct lm *lm, const struct lease *l, int n)
 			l->inode->writers += (uint64_t)n;
 	} else {
 		lm->status.ghosts += (uint64_t)n;
+		l->session->ghost_count += (uint64_t)n;
 	}
 }
 
@@ -212,18 +213,27 @@ void lease_end(struct lease *l)
 
 /* ---- recall ---------------------------------------------------------------------------------- */
 
-void lease_set_recalled(struct lease *l, bool recalled)
+static void record_recall(const struct lease *l, const struct lm_change *by)
+{
+	uint64_t start = by->node.start > l->node.start ? by->node.start : l->node.start;
+	uint64_t end = by->node.end < l->node.end ? by->node.end : l->node.end;
+
+	record_lease(l, LM_RECORD_RECALL, start, end, by, change_deadline(by));
+}
+
+void lease_set_recalled(struct lease *l, struct lm_change *by)
 {
 	struct lm_session *s = l->session;
 	const struct lm *lm = s->lm;
 
 	assert(l->tree < TREE_GHOSTS);
-	if (recalled) {
+	if (by) {
 		if (!l->recalled) {
 			l->recalled = true;
 			l->told = false;
 			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
 			s->lm->status.recalls++;
+			record_recall(l, by);
 		}
 		source_clear(s, &l->source, PENDING_CANCELLED | PENDING_ADVISORY);
 		source_mark(s, &l->source, PENDING_RECALL);
@@ -233,6 +243,7 @@ void lease_set_recalled(struct lease *l, bool recalled)
 		source_clear(s, &l->source, PENDING_RECALL);
 		if (l->told)
 			source_mark(s, &l->source, PENDING_CANCELLED);
+		record_lease(l, LM_RECORD_CANCEL, l->node.start, l->node.end, NULL, 0);
 	}
 }
 
@@ -243,7 +254,7 @@ void lease_review_recall(struct lease *l)
 	while (c && !change_in_way_of(c, l))
 		c = change_next(l->inode, c, l->node.start, l->node.end);
 	if (!c || !l->recalled)
-		lease_set_recalled(l, c != NULL);
+		lease_set_recalled(l, c);
 }
 
 /* ---- cutting --------------------------------------------------------------------------------- */
@@ -346,7 +357,7 @@ static void revoke_whole(struct lease *l, bool own)
 	haunt(l, l->node.id, own);
 }
 
-void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
+struct lease *lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
 {
 	struct lm_session *s = l->session;
 	struct lease *ghost, *rest;
@@ -356,7 +367,7 @@ void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, boo
 	end = end < l->node.end ? end : l->node.end;
 	if (whole || (start == l->node.start && end == l->node.end)) {
 		revoke_whole(l, own);
-		return;
+		return l;
 	}
 	/* First the ghost, so that at no moment what is on media lacks the range that it has. */
 	ghost = take_spare(s);
@@ -368,6 +379,13 @@ void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, boo
 		ghost->rest = rest->node.id;
 		lease_persist(ghost);
 	}
+	return ghost;
+}
+
+void lease_revoke_left(struct lease *l)
+{
+	lease_revoke(l, 0, UINT64_MAX, true, false);
+	record_lease(l, LM_RECORD_REVOKE, l->node.start, l->node.end, NULL, l->origin);
 }
 
 /* ---- calls of the owner ---------------------------------------------------------------------- */
@@ -451,7 +469,9 @@ void lm_grant_done(struct lm_session *s, uint64_t lease, bool ok, uint64_t now_n
 	l->making = false;
 	source_release(s, &l->source);
 	leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
-	if (!ok)
+	if (ok)
+		record_lease(l, LM_RECORD_GRANT, l->node.start, l->node.end, NULL, 0);
+	else
 		lease_end(l);
 	session_use_ended(s, now_ns);
 }
@@ -473,17 +493,18 @@ int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end
 	if (l->in_use || lease_pinned(l, start, end))
 		return -EBUSY;
 	*rest = (struct lm_grant){0, 0};
+	if (in_middle(l, start, end)) {
+		error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
+		if (error)
+			return error;
+		memory = malloc(sizeof(*memory));
+		if (!memory)
+			return -ENOMEM;
+	}
+	record_lease(l, LM_RECORD_RETURN, start, end, NULL, 0);
 	if (start == l->node.start && end == l->node.end) {
 		lease_end(l);
 	} else {
-		if (in_middle(l, start, end)) {
-			error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
-			if (error)
-				return error;
-			memory = malloc(sizeof(*memory));
-			if (!memory)
-				return -ENOMEM;
-		}
 		behind = cut(l, start, end, memory);
 		if (behind)
 			*rest = (struct lm_grant){behind->node.id, behind->slot};

@@ -147,6 +147,45 @@ struct lm_lease_record {
 };
 
 /*
+ * What has happened, once for each transition that somebody who looks on would want to know of. The
+ * owner puts the time to it. All that an operation did carries its number.
+ */
+enum lm_record_kind {
+	LM_RECORD_SESSION_OPEN = 1,
+	LM_RECORD_SESSION_CLOSE,
+	LM_RECORD_SESSION_EXIT, /* its process has ended */
+	LM_RECORD_SESSION_GONE,
+	LM_RECORD_GRANT,
+	LM_RECORD_RETURN,
+	LM_RECORD_RECALL,   /* value: the deadline, 0: none */
+	LM_RECORD_CANCEL,   /* of a recall */
+	LM_RECORD_REVOKE,   /* value: the lease that it was cut from */
+	LM_RECORD_SIGNAL,   /* value: its number */
+	LM_RECORD_PARK,     /* value: the deadline, 0: none */
+	LM_RECORD_COMPLETE, /* of an operation that was parked, or revoked; value: nanoseconds */
+	LM_RECORD_BUSY,     /* value: nanoseconds; lease 0: too many are parked */
+	LM_RECORD_INTERRUPT,
+	LM_RECORD_QUARANTINE, /* value: bytes held for the ghost */
+	LM_RECORD_RELEASE,    /* value: bytes that were */
+	LM_RECORD_DRAIN,
+	LM_RECORD_KINDS,
+};
+struct lm_record {
+	enum lm_record_kind kind;
+	uint32_t flags;   /* LM_LEASE_EXCLUSIVE; of a revocation LM_EVENT_OWN */
+	uint64_t session; /* of the holder; 0: none */
+	uint64_t lease;
+	uint64_t ino;
+	uint64_t start, end;
+	uint64_t number; /* of the operation; 0: none */
+	uint64_t value;
+	uint32_t pid, uid; /* who asks */
+	uint32_t holder_pid, holder_uid;
+	uint32_t mode;         /* of the lease; 0: none */
+	const char *operation; /* "": none */
+};
+
+/*
  * Effects. None may call leasemgr, block, or take a lock that is held while leasemgr is called:
  * they note down, and the owner acts afterwards. `owner` is the session's, as given at its opening.
  */
@@ -181,6 +220,8 @@ struct lm_ops {
 	/* NULL, or: of that range pin. */
 	void (*pin_moved)(void *context, void *owner, uint64_t pin, uint64_t lease);
 	void (*pin_gone)(void *context, void *owner, uint64_t pin);
+	/* For whoever looks on; NULL: nobody does. The record is valid during the call. */
+	void (*happened)(void *context, const struct lm_record *record);
 };
 
 struct lm_config {
@@ -430,6 +471,29 @@ struct lm_cursor {
 };
 bool lm_next_lease_of(
 	const struct lm *lm, uint64_t ino, struct lm_cursor *at, struct lm_lease_info *out);
+struct lm_session_info {
+	uint64_t session;
+	void *owner;
+	uint64_t leases, ghosts, range_pins, wants;
+	uint32_t pid, uid;
+	bool closed, process_gone;
+};
+/* The one with the highest id below that, and the one after it; NULL: none. */
+const struct lm_session *lm_session_below(const struct lm *lm, uint64_t id);
+const struct lm_session *lm_session_after(const struct lm_session *s);
+void lm_session_info(const struct lm_session *s, struct lm_session_info *out);
+struct lm_change_info {
+	uint64_t number;
+	uint64_t ino;
+	uint64_t start, end;
+	uint64_t began_ns;
+	uint64_t deadline_ns;    /* of the policy's next step; 0: none */
+	uint64_t session, lease; /* one that is in its way; 0: none */
+	uint32_t pid, uid;
+	uint32_t holder_pid, holder_uid;
+	const char *operation;
+};
+void lm_change_info(struct lm_change *c, struct lm_change_info *out); /* of a parked one */
 struct lm_pin_info {
 	uint64_t pin;
 	uint64_t lease;

@@ -84,6 +84,7 @@ struct lease {
 	bool making;       /* granted, not done: its events wait */
 	bool inherited;    /* not reclaimed yet */
 	bool was_recalled; /* inherited: its holder may know of a recall that is over */
+	bool held;         /* ghost: it has got holds that no record told of yet */
 	uint32_t slot;
 	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
 	uint32_t range_pins;
@@ -127,6 +128,7 @@ struct lm_change {
 	bool grace;       /* its ladder has not begun: it waits for inherited leases */
 	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
 	bool freed;       /* blocks were freed while it was active */
+	bool noted;       /* a record told of it: its end is told too */
 	bool beginning;   /* still in lm_change_begin(): the verdict is its result */
 	int result;
 	struct lm_policy policy;
@@ -163,6 +165,7 @@ struct lm_session {
 	struct handles leases;
 	struct handles pins;
 	uint64_t lease_count, pin_count; /* leases: ghosts too */
+	uint64_t ghost_count;
 	TAILQ_HEAD(, source) ready;
 	LIST_HEAD(, lm_change) wants;
 	uint32_t want_count;
@@ -226,9 +229,12 @@ struct lease *lease_find(const struct lm_session *s, uint64_t id); /* ghosts too
 int lease_reserve(struct lm_session *s);
 void lease_unreserve(struct lm_session *s);
 /* [start, end) of it becomes a ghost; whole: all of it does. */
-void lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own);
+struct lease *lease_revoke(
+	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own); /* the ghost */
+void lease_revoke_left(struct lease *l); /* by a session that ends without returning it */
 void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
-void lease_set_recalled(struct lease *l, bool recalled);
+/* By that change; NULL: not any more. */
+void lease_set_recalled(struct lease *l, struct lm_change *by);
 /* One that is put back, with its slot, into session, inode and tree; counted. */
 void lease_enter(
 	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
@@ -251,6 +257,9 @@ struct lm_change *change_next(
 	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end);
 void change_decide(struct lm_change *c, uint64_t now_ns);
 void change_timer(struct lm_change *c, uint64_t now_ns);
+uint64_t change_deadline(const struct lm_change *c); /* of its rung; 0: none */
+/* The first lease that it cannot be together with. */
+struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at);
 /* Recalls again or cancels, as parked changes over the lease ask for. */
 void lease_review_recall(struct lease *l);
 void change_free(struct lm_change *c);
@@ -272,6 +281,17 @@ void grace_timer(struct lm *lm, uint64_t now_ns);
 /* quarantine.c */
 void holds_drop(struct lease *l);
 uint64_t holds_bytes(const struct lease *l);
+void holds_record(const struct lm_change *c); /* what it freed under ghosts */
+
+/* record.c: tell who looks on. `l` or `c` may be NULL where there is none. */
+void record_drain(const struct lm *lm);
+void record_session(const struct lm_session *s, enum lm_record_kind kind);
+/* About [start, end) of the lease; `c`: who asks. */
+void record_lease(const struct lease *l, enum lm_record_kind kind, uint64_t start, uint64_t end,
+	const struct lm_change *c, uint64_t value);
+/* About the operation; `l`: who is in its way. */
+void record_change(
+	struct lm_change *c, enum lm_record_kind kind, const struct lease *l, uint64_t value);
 
 /* event.c */
 void source_mark(struct lm_session *s, struct source *source, uint8_t pending);

@@ -29,6 +29,10 @@ static void hold_put(struct lm *lm, struct hold *h)
 
 void holds_drop(struct lease *l)
 {
+	uint64_t bytes = holds_bytes(l);
+
+	if (bytes)
+		record_lease(l, LM_RECORD_RELEASE, l->node.start, l->node.end, NULL, bytes);
 	while (!SLIST_EMPTY(&l->holds)) {
 		struct hold_link *link = SLIST_FIRST(&l->holds);
 
@@ -46,6 +50,21 @@ uint64_t holds_bytes(const struct lease *l)
 	SLIST_FOREACH(link, &l->holds, next)
 	bytes += link->hold->length;
 	return bytes;
+}
+
+/* What the change freed under ghosts is told of once, however many extents it was. */
+void holds_record(const struct lm_change *c)
+{
+	struct range_tree *ghosts = &c->inode->leases[TREE_GHOSTS];
+	struct range_node *n = range_tree_first(ghosts, c->node.start, c->node.end);
+
+	for (; n; n = range_tree_next(ghosts, n, c->node.start, c->node.end)) {
+		struct lease *l = container_of(n, struct lease, node);
+
+		if (l->held)
+			record_lease(l, LM_RECORD_QUARANTINE, n->start, n->end, c, holds_bytes(l));
+		l->held = false;
+	}
 }
 
 struct freeing {
@@ -106,6 +125,7 @@ static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint6
 	}
 	link->hold = f->hold;
 	f->hold->count++;
+	l->held = true;
 	SLIST_INSERT_HEAD(&l->holds, link, next);
 }
 

@@ -135,3 +135,54 @@ bool lm_next_pin_of(
 		.flags = p->flags};
 	return true;
 }
+
+const struct lm_session *lm_session_below(const struct lm *lm, uint64_t id)
+{
+	const struct lm_session *s;
+
+	LIST_FOREACH(s, &lm->sessions, all)
+	if (s->id < id)
+		return s;
+	return NULL;
+}
+
+const struct lm_session *lm_session_after(const struct lm_session *s)
+{
+	return LIST_NEXT(s, all);
+}
+
+void lm_session_info(const struct lm_session *s, struct lm_session_info *out)
+{
+	*out = (struct lm_session_info){.session = s->id,
+		.owner = s->owner,
+		.leases = s->lease_count - s->ghost_count,
+		.ghosts = s->ghost_count,
+		.range_pins = s->pin_count,
+		.wants = s->want_count,
+		.pid = s->pid,
+		.uid = s->uid,
+		.closed = s->closed,
+		.process_gone = s->process_gone};
+}
+
+void lm_change_info(struct lm_change *c, struct lm_change_info *out)
+{
+	struct lease_cursor at;
+	const struct lease *l = change_first_conflict(c, &at);
+
+	*out = (struct lm_change_info){.number = c->node.id,
+		.ino = c->ino,
+		.start = c->node.start,
+		.end = c->node.end,
+		.began_ns = c->began_ns,
+		.deadline_ns = change_deadline(c),
+		.pid = c->pid,
+		.uid = c->uid,
+		.operation = c->name};
+	if (l) {
+		out->session = l->session->id;
+		out->lease = l->node.id;
+		out->holder_pid = l->session->pid;
+		out->holder_uid = l->session->uid;
+	}
+}

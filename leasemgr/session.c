@@ -47,6 +47,7 @@ int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, stru
 	SLIST_INIT(&s->spares);
 	LIST_INSERT_HEAD(&lm->sessions, s, all);
 	lm->status.sessions++;
+	record_session(s, LM_RECORD_SESSION_OPEN);
 	*out = s;
 	return 0;
 }
@@ -65,6 +66,7 @@ static void session_try_end(struct lm_session *s)
 	assert(!s->pin_count && !s->want_count && !s->spare_count && TAILQ_EMPTY(&s->ready));
 	timer_clear(lm, &s->timer);
 	timer_unreserve(lm);
+	record_session(s, LM_RECORD_SESSION_GONE);
 	LIST_REMOVE(s, all);
 	lm->status.sessions--;
 	handles_free(&s->leases);
@@ -90,12 +92,12 @@ static void wind_up(struct lm_session *s, bool keep_pinned, uint64_t now_ns)
 		live = l->tree < TREE_GHOSTS;
 		if (!s->process_gone && keep_pinned) {
 			if (live && !(l->inherited && s->inherited))
-				lease_revoke(l, 0, UINT64_MAX, true, false);
+				lease_revoke_left(l);
 		} else if (keep_pinned &&
 			   (s->inherited || lease_pinned(l, l->node.start, l->node.end))) {
 			drain = true;
 			if (live)
-				lease_revoke(l, 0, UINT64_MAX, true, false);
+				lease_revoke_left(l);
 		} else {
 			lease_end(l);
 		}
@@ -117,6 +119,7 @@ static void wind_up_and_end(struct lm_session *s, bool keep_pinned, uint64_t now
 void lm_session_close(struct lm_session *s, uint64_t now_ns)
 {
 	assert(!s->closed);
+	record_session(s, LM_RECORD_SESSION_CLOSE);
 	wants_end(s);
 	for (uint32_t i = 0; i < s->leases.used_slots; i++) {
 		struct lease *l = s->leases.items[i];
@@ -165,6 +168,7 @@ void lm_session_process_gone(struct lm_session *s, uint64_t now_ns)
 	if (s->process_gone)
 		return;
 	s->process_gone = true;
+	record_session(s, LM_RECORD_SESSION_EXIT);
 	review_all(s); /* a closed one may have leases in use */
 	if (s->closed)
 		wind_up_and_end(s, true, now_ns);

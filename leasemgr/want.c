@@ -28,6 +28,7 @@ static void end(struct lm_change *c)
 		struct lease_cursor at;
 		struct lease *l;
 
+		record_change(c, LM_RECORD_INTERRUPT, NULL, 0);
 		range_tree_remove(&in->changes, &c->node);
 		leased_inode_dirty(lm, in, c->node.start, c->node.end);
 		for (l = lease_first(&at, in, c->node.start, c->node.end, false); l;

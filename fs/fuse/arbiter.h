@@ -24,6 +24,7 @@
 #include "core.h"
 #include "daemon.h"
 #include "engine.h"
+#include "history.h"
 #include "leasemgr.h"
 #include "workers.h"
 
@@ -75,6 +76,7 @@ struct arbiter {
 	struct inode *granting;         /* what inode_used() is about */
 	struct lm_conflict conflicts[ARBITER_CONFLICTS];
 	uint64_t conflict_count; /* the latest is at (count - 1) % ARBITER_CONFLICTS */
+	struct history history;
 
 	/* The outbox. */
 	struct kept_inode_list idle;
@@ -105,6 +107,10 @@ void arbiter_policy_of(struct arbiter *a, uint64_t ino, struct lm_policy *out);
 struct ticket;
 void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_request *r,
 	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation);
+
+/* Each operation that is parked, until see() says false. Under arbiter.lock. */
+void arbiter_each_parked(
+	struct arbiter *a, bool (*see)(void *context, struct lm_change *c), void *context);
 
 /* holder.c: leasemgr's effects on a session. Under arbiter.lock. */
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot);

@@ -234,6 +234,7 @@ static const struct lm_ops effects = {
 	.persist = holder_persist,
 	.pin_moved = holder_pin_moved,
 	.pin_gone = holder_pin_gone,
+	.happened = history_add,
 };
 
 /* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
@@ -440,6 +441,16 @@ void arbitrate_end(struct daemon *d, struct ticket *t)
 	free(t);
 }
 
+void arbiter_each_parked(
+	struct arbiter *a, bool (*see)(void *context, struct lm_change *c), void *context)
+{
+	struct ticket *t;
+
+	TAILQ_FOREACH(t, &a->parked, link)
+	if (!see(context, t->change))
+		return;
+}
+
 bool arbitrate_direct_io(struct daemon *d, uint64_t ino)
 {
 	struct arbiter *a = d->arbiter;
@@ -548,8 +559,11 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 		free(a);
 		return diag_set(diag, error, "the pool's run/ids: %s", strerror(-error));
 	}
-	error = lm_create(&config, &a->lm);
+	error = history_start(&a->history);
+	if (!error)
+		error = lm_create(&config, &a->lm);
 	if (error) {
+		history_stop(&a->history);
 		free(a);
 		return diag_set(diag, error, "no memory");
 	}
@@ -592,6 +606,7 @@ void arbitrate_stop(struct daemon *d)
 	workers_destroy(a->notifier);
 	core_set_arbiter(d->core, &(struct core_arbiter){NULL, NULL});
 	lm_destroy(a->lm);
+	history_stop(&a->history);
 	free(a->spare_inode);
 	pthread_mutex_destroy(&a->lock);
 	pthread_mutex_destroy(&a->start_lock);

@@ -29,7 +29,7 @@ static const struct {
 	{LEASEFS_IOC_HELLO, call_hello, false},
 	{LEASEFS_IOC_PROCESS, call_process, true},
 	{LEASEFS_IOC_LAYOUT, call_layout, true},
-	{LEASEFS_IOC_REGION, call_region, true},
+	{LEASEFS_IOC_REGION, call_region, false},
 	{LEASEFS_IOC_RETURN, call_return, true},
 	{LEASEFS_IOC_DOWNGRADE, call_downgrade, true},
 	{LEASEFS_IOC_COMMIT, call_commit, true},
@@ -44,6 +44,10 @@ static const struct {
 	{LEASEFS_IOC_PINS, call_pins, false},
 	{LEASEFS_IOC_RECLAIM, call_reclaim, true},
 	{LEASEFS_IOC_GRACE, call_grace, false},
+	{LEASEFS_IOC_SESSIONS, call_sessions, false},
+	{LEASEFS_IOC_OPERATIONS, call_operations, false},
+	{LEASEFS_IOC_HISTORY, call_history, false},
+	{LEASEFS_IOC_HELD, call_held, false},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 

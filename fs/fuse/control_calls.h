@@ -7,6 +7,8 @@
 #ifndef FUSE_CONTROL_CALLS_H
 #define FUSE_CONTROL_CALLS_H
 
+#include <unistd.h>
+
 #include "holder.h"
 
 /* What the kernel has to forget of a file before the caller hears that the call is done. */
@@ -39,6 +41,10 @@ int call_conflicts(const struct call *call, void *data);
 int call_reclaim(const struct call *call, void *data);
 int call_grace(const struct call *call, void *data);
 int call_pins(const struct call *call, void *data);
+int call_sessions(const struct call *call, void *data);
+int call_operations(const struct call *call, void *data);
+int call_history(const struct call *call, void *data); /* history.c */
+int call_held(const struct call *call, void *data);
 /* drain.c. Those two reply by themselves, perhaps from another thread. */
 void control_drain(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
 void control_recall(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);
@@ -50,6 +56,19 @@ int call_extents(const struct call *call, struct inode *ip, int open_flags, void
 /* [offset, offset + length) of a lease, or (0, 0) all of it; -EINVAL where it wraps. */
 int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info, uint64_t *start,
 	uint64_t *end);
+
+/* Root and the daemon's own user see everybody's; others see their own. */
+static inline bool call_may_see_all(const struct call *call)
+{
+	uint32_t caller = fuse_req_ctx(call->req)->uid;
+
+	return caller == 0 || caller == geteuid();
+}
+
+static inline bool call_may_see(const struct call *call, uint32_t uid)
+{
+	return call_may_see_all(call) || fuse_req_ctx(call->req)->uid == uid;
+}
 
 /* reserved fields and padding must be zero */
 static inline bool all_zero(const void *bytes, size_t count)

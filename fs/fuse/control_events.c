@@ -20,7 +20,8 @@
 
 bool holder_has_events(const struct holder *h)
 {
-	return h->unread_count || (h->session && !h->closed && lm_event_waiting(h->session));
+	return h->unread_count || (h->history_next && h->history_next < h->arbiter->history.end) ||
+	       (h->session && !h->closed && lm_event_waiting(h->session));
 }
 
 static struct leasefs_event event_of(const struct lm_event *e)

@@ -11,7 +11,7 @@
 
 #define FEATURES                                                                                   \
 	(LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE |      \
-		LEASEFS_FEATURE_RECLAIM)
+		LEASEFS_FEATURE_RECLAIM | LEASEFS_FEATURE_WATCH)
 
 int call_hello(const struct call *call, void *data)
 {
@@ -118,14 +118,6 @@ int call_status(const struct call *call, void *data)
 	return 0;
 }
 
-/* Root and the daemon's own user see everybody's; others see their own. */
-static bool may_see(const struct call *call, uint32_t uid)
-{
-	uint32_t caller = fuse_req_ctx(call->req)->uid;
-
-	return caller == 0 || caller == geteuid() || caller == uid;
-}
-
 static bool next_lease(struct arbiter *a, uint64_t inode, uint64_t *session, uint32_t *slot,
 	struct lm_cursor *at, struct lm_lease_info *out)
 {
@@ -157,7 +149,7 @@ int call_leases(const struct call *call, void *data)
 	while (count < LEASEFS_LEASES && next_lease(a, page->inode, &session, &slot, &at, &l)) {
 		struct leasefs_lease_info *out = &page->leases[count];
 
-		if (!may_see(call, l.uid))
+		if (!call_may_see(call, l.uid))
 			continue;
 		*out = (struct leasefs_lease_info){.lease = l.lease, .session = l.session,
 			.inode = l.ino, .offset = l.start, .length = l.end - l.start,
@@ -194,7 +186,7 @@ int call_conflicts(const struct call *call, void *data)
 			&a->conflicts[(a->conflict_count - 1 - i) % ARBITER_CONFLICTS];
 		struct leasefs_conflict *out = &page->conflicts[count];
 
-		if ((!may_see(call, c->uid) && !may_see(call, c->holder_uid)) ||
+		if ((!call_may_see(call, c->uid) && !call_may_see(call, c->holder_uid)) ||
 			(page->inode && page->inode != c->ino))
 			continue;
 		if (skip > 0) {
@@ -231,7 +223,7 @@ int call_pins(const struct call *call, void *data)
 		return -EINVAL;
 	arbiter_lock(a);
 	while (count < LEASEFS_PINS && lm_next_pin_of(a->lm, page->inode, &at, &p)) {
-		if (!may_see(call, p.uid))
+		if (!call_may_see(call, p.uid))
 			continue;
 		page->pins[count++] = (struct leasefs_pin_info){.pin = p.pin,
 			.lease = p.lease,
@@ -247,4 +239,137 @@ int call_pins(const struct call *call, void *data)
 	page->cursor[1] = at.id;
 	page->count = count;
 	return 0;
+}
+
+int call_sessions(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_sessions *page = data;
+	const struct lm_session *s;
+	uint64_t now_ns;
+	uint32_t count = 0;
+
+	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad)
+		return -EINVAL;
+	arbiter_lock(a);
+	now_ns = arbiter_now();
+	s = lm_session_below(a->lm, page->cursor ? page->cursor : UINT64_MAX);
+	for (; s && count < LEASEFS_SESSIONS; s = lm_session_after(s)) {
+		struct lm_session_info i;
+		const struct holder *h;
+
+		lm_session_info(s, &i);
+		page->cursor = i.session;
+		if (!call_may_see(call, i.uid))
+			continue;
+		h = i.owner;
+		page->sessions[count++] = (struct leasefs_session_info){.session = i.session,
+			.age_ns = h->opened_ns ? now_ns - h->opened_ns : 0,
+			.leases = i.leases,
+			.revoked = i.ghosts,
+			.range_pins = i.range_pins,
+			.wants = i.wants,
+			.pid = i.pid,
+			.uid = i.uid,
+			.flags = (i.closed ? LEASEFS_SESSION_CLOSED : 0) |
+				 (i.process_gone ? LEASEFS_SESSION_DEAD : 0) |
+				 (h->pin_fd >= 0 ? LEASEFS_SESSION_SLOT_PINS : 0)};
+	}
+	arbiter_unlock(a);
+	page->count = count;
+	return 0;
+}
+
+struct looking {
+	const struct call *call;
+	struct leasefs_operations *page;
+	uint64_t skip, now_ns;
+};
+
+static bool see_operation(void *context, struct lm_change *c)
+{
+	struct looking *l = context;
+	struct leasefs_operations *page = l->page;
+	struct leasefs_operation *out = &page->operations[page->count];
+	struct lm_change_info i;
+
+	if (l->skip > 0) { /* of everybody's: so that what is skipped does not depend on who asks */
+		l->skip--;
+		return true;
+	}
+	page->skip++;
+	lm_change_info(c, &i);
+	if (!call_may_see(l->call, i.uid) && !call_may_see(l->call, i.holder_uid))
+		return true;
+	*out = (struct leasefs_operation){.number = i.number,
+		.inode = i.ino,
+		.offset = i.start,
+		.length = i.end >= FILE_BYTES_MAX ? 0 : i.end - i.start,
+		.waited_ns = l->now_ns - i.began_ns,
+		.left_ns = i.deadline_ns > l->now_ns ? i.deadline_ns - l->now_ns : 0,
+		.lease = i.lease,
+		.session = i.session,
+		.pid = i.pid,
+		.uid = i.uid,
+		.holder_pid = i.holder_pid,
+		.holder_uid = i.holder_uid};
+	copy_text(out->operation, sizeof(out->operation), i.operation);
+	return ++page->count < LEASEFS_OPERATIONS;
+}
+
+int call_operations(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct leasefs_operations *page = data;
+	struct looking l = {.call = call, .page = page, .skip = page->skip};
+
+	if (!all_zero(page->reserved, sizeof(page->reserved)) || page->pad)
+		return -EINVAL;
+	page->count = 0;
+	arbiter_lock(a);
+	l.now_ns = arbiter_now();
+	arbiter_each_parked(a, see_operation, &l);
+	arbiter_unlock(a);
+	return 0;
+}
+
+int call_held(const struct call *call, void *data)
+{
+	struct arbiter *a = call->daemon->arbiter;
+	struct core *c = call->daemon->core;
+	struct leasefs_held *held = data;
+	struct lm_lease_info info;
+	const struct holder *h;
+	struct inode *ip;
+	int error = -ENOENT;
+	unsigned count;
+
+	if (!all_zero(held->reserved, sizeof(held->reserved)) || held->pad)
+		return -EINVAL;
+	if (!call_may_see_all(call))
+		return -EPERM;
+	arbiter_lock(a);
+	LIST_FOREACH(h, &a->holders, all)
+	if (h->session && h->id == held->session)
+		break;
+	if (h)
+		error = lm_lease_info(h->session, held->lease, &info);
+	arbiter_unlock(a);
+	if (!error && (info.flags & LM_LEASE_REVOKED))
+		error = -ESTALE;
+	if (!error && held->offset >= info.end)
+		error = -EINVAL;
+	if (error)
+		return error;
+	if (held->offset < info.start)
+		held->offset = info.start;
+	error = core_get(c, info.ino, &ip);
+	if (error)
+		return error;
+	error = core_layout(c, ip, held->offset, info.end - held->offset,
+		(struct core_extent *)held->extents, LEASEFS_LAYOUT_EXTENTS, &count, &held->next);
+	core_put(c, ip, 1);
+	held->end = info.end;
+	held->count = error ? 0 : count;
+	return error;
 }

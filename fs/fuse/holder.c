@@ -29,6 +29,7 @@ struct holder *holder_new(struct arbiter *a)
 	if (!h)
 		return NULL;
 	h->arbiter = a;
+	h->opened_ns = arbiter_now();
 	atomic_init(&h->references, 1);
 	h->pidfd = h->pin_fd = h->leases_fd = h->ranges_fd = -1;
 	h->zero_line = LEASEFS_NO_SLOT;
@@ -342,7 +343,7 @@ int holder_note_pin(struct holder *h, const struct range_pin_record *pin)
 
 /* ---- effects and their delivery -------------------------------------------------------------- */
 
-static void tell_later(struct holder *h)
+void holder_tell(struct holder *h)
 {
 	if (h->is_told)
 		return;
@@ -353,7 +354,7 @@ static void tell_later(struct holder *h)
 
 void holder_ready(void *context, void *owner)
 {
-	tell_later(owner);
+	holder_tell(owner);
 }
 
 void holder_signal(void *context, void *owner, int number)
@@ -373,7 +374,7 @@ void holder_session_gone(void *context, void *owner)
 	h->session = NULL;
 	h->gone = true;
 	LIST_REMOVE(h, all);
-	tell_later(h);
+	holder_tell(h);
 }
 
 /* `is_told` stays until it is really taken, so that the link is never in two lists. */
@@ -649,6 +650,7 @@ void holder_close(struct holder *h)
 
 	arbiter_lock(a);
 	h->closed = true;
+	history_watch(a, h, 0);
 	if (h->session) {
 		LIST_REMOVE(h, cookies);
 		lm_session_close(h->session, arbiter_now());

@@ -76,6 +76,9 @@ struct holder {
 	uint32_t clean_lines;
 	uint32_t zero_line; /* the one that was just read, and all zeroes; LEASEFS_NO_SLOT: none */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
+	LIST_ENTRY(holder) watchers; /* while history_next is not 0 */
+	uint64_t history_next; /* of the history, what its reader has not seen; 0: no reader */
+	uint64_t opened_ns;    /* the session */
 	struct fuse_pollhandle *poll;
 	struct work notify;
 	bool notifying; /* `notify` is given */
@@ -92,6 +95,7 @@ struct holder {
 uint32_t holder_slot_pins(const struct holder *h, uint32_t slot);
 
 struct holder *holder_new(struct arbiter *a); /* NULL: no memory. In arbiter.holders */
+void holder_tell(struct holder *h);           /* there is something to read: under the lock */
 void holder_get(struct holder *h);
 void holder_put(struct holder *h);
 /* The file was released: without the lock. Takes the open file's count over. */

@@ -4,7 +4,8 @@
  *
  * Changelog
  *  1  first version
- *     LEASEFS_FEATURE_WATCH: LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS
+ *     LEASEFS_FEATURE_WATCH: LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS, _HELD; _REGION needs no
+ *     session
  *     LEASEFS_FEATURE_RECLAIM: LEASEFS_IOC_RECLAIM, LEASEFS_IOC_GRACE, LEASEFS_LEASE_INHERITED
  *
  * A program opens the control file, `.leasefs/control` in the mount's root, and says
@@ -138,7 +139,7 @@ struct leasefs_layout {
 #define LEASEFS_MEDIA_PAGE_CACHE 2u
 #define LEASEFS_REGION_LONG_TERM_PINS 1u /* the kernel allows them: RDMA, registered buffers */
 
-/* Where to map a region from. ENOENT. */
+/* Where to map a region from; without a session, too. ENOENT. */
 struct leasefs_region {
 	uint32_t region;
 	uint32_t flags; /* out: LEASEFS_REGION_* */
@@ -473,6 +474,19 @@ struct leasefs_sessions {
 	struct leasefs_session_info sessions[LEASEFS_SESSIONS]; /* out */
 };
 
+/* By the administrator (EPERM): where a lease of anybody's stands. ENOENT; ESTALE: revoked. */
+struct leasefs_held {
+	uint64_t session;
+	uint64_t lease;
+	uint64_t offset; /* begin here: 0, or `next` of the last page */
+	uint64_t reserved[2];
+	uint64_t next;  /* out */
+	uint64_t end;   /* out: of the lease; `next` == `end`: complete */
+	uint32_t count; /* out */
+	uint32_t pad;   /* 0 */
+	struct leasefs_extent extents[LEASEFS_LAYOUT_EXTENTS]; /* out */
+};
+
 /* File operations that wait for leases, in the order in which they came. As sessions. */
 struct leasefs_operation {
 	uint64_t number; /* as in the history */
@@ -506,7 +520,7 @@ struct leasefs_operations {
 #define LEASEFS_RECORD_SESSION_CLOSE 2u
 #define LEASEFS_RECORD_SESSION_EXIT 3u /* its accountable process has ended */
 #define LEASEFS_RECORD_SESSION_GONE 4u /* nothing is left of it */
-#define LEASEFS_RECORD_GRANT 5u
+#define LEASEFS_RECORD_GRANT 5u        /* or reclaimed, from an earlier daemon */
 #define LEASEFS_RECORD_RETURN 6u
 #define LEASEFS_RECORD_RECALL 7u    /* of the lease's part that `number` wants; value: deadline */
 #define LEASEFS_RECORD_CANCEL 8u    /* that recall is over, and the lease whole */
@@ -597,6 +611,7 @@ struct leasefs_extents {
 #define LEASEFS_IOC_HISTORY _IOWR(LEASEFS_IOC_MAGIC, 26, struct leasefs_history)
 #define LEASEFS_IOC_RECLAIM _IOWR(LEASEFS_IOC_MAGIC, 27, struct leasefs_reclaim)
 #define LEASEFS_IOC_GRACE _IOWR(LEASEFS_IOC_MAGIC, 28, struct leasefs_grace)
+#define LEASEFS_IOC_HELD _IOWR(LEASEFS_IOC_MAGIC, 29, struct leasefs_held)
 
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
@@ -629,6 +644,7 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_session_info) == 64, "session info")
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_sessions) == 3232, "sessions");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operation) == 112, "operation");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_operations) == 3616, "operations");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_held) == 3904, "held");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_record) == 128, "record");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_history) == 3680, "history");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_reclaim) == 120, "reclaim");

@@ -122,10 +122,14 @@ static void fuzz_calls(int i)
 		struct leasefs_status status;
 		struct leasefs_leases leases;
 		struct leasefs_conflicts conflicts;
+		struct leasefs_sessions sessions;
+		struct leasefs_operations operations;
+		struct leasefs_history history;
+		struct leasefs_held held;
 	} u;
 
 	memset(&u, 0, sizeof(u));
-	switch (roll() % 16) {
+	switch (roll() % 18) {
 	case 0:
 		u.hello.abi = (uint32_t)number();
 		u.hello.flags = roll() % 4 ? 0 : (uint32_t)number();
@@ -193,11 +197,26 @@ static void fuzz_calls(int i)
 		u.conflicts.skip = number();
 		ioctl(fd, LEASEFS_IOC_CONFLICTS, &u);
 		break;
+	case 15:
+		u.history.next = number();
+		u.history.inode = roll() % 4 ? 0 : number();
+		u.history.session = roll() % 4 ? 0 : number();
+		u.history.flags = roll() % 3;
+		ioctl(fd, LEASEFS_IOC_HISTORY, &u);
+		break;
+	case 16:
+		u.sessions.cursor = number(); /* and `skip` of the operations */
+		ioctl(fd, roll() % 2 ? LEASEFS_IOC_SESSIONS : LEASEFS_IOC_OPERATIONS, &u);
+		u.held.session = roll() % 2 ? session[i].hello.session : number();
+		u.held.lease = id();
+		u.held.offset = number();
+		ioctl(fd, LEASEFS_IOC_HELD, &u);
+		break;
 	default: /* any number and size, filled with noise */
 		for (size_t b = 0; b < sizeof(u); b += 8)
 			memcpy((char *)&u + b, &(uint64_t){roll()}, 8);
 		ioctl(roll() % 4 ? fd : fds[0],
-			_IOC(roll() % 4, roll() % 4 ? LEASEFS_IOC_MAGIC : roll() % 256, roll() % 24,
+			_IOC(roll() % 4, roll() % 4 ? LEASEFS_IOC_MAGIC : roll() % 256, roll() % 32,
 				roll() % (sizeof(u) + 1)),
 			&u);
 	}
