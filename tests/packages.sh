@@ -4,8 +4,8 @@
 # packages.sh - what building and testing need, and how to get it. Sourced by tests/run and
 # tools/quickstart.
 #
-# A need is asked for by what it provides (a program, a pkg-config module, a file), never by asking the
-# package manager, so that a build of one's own counts too. Only Debian's and Ubuntu's apt-get is
+# A need is asked for by what it provides (a program, a pkg-config module, a header, a file), never by
+# asking the package manager, so that a build of one's own counts too. Only Debian's and Ubuntu's apt-get is
 # known; elsewhere the list of what is missing has to do.
 
 # provides:what:package
@@ -21,6 +21,7 @@ BUILD_NEEDS=(
 	module:libpmem:libpmem-dev
 	module:libxxhash:libxxhash-dev
 	module:json-c:libjson-c-dev
+	module:ncursesw:libncurses-dev
 	module:cmocka:libcmocka-dev
 	program:scdoc:scdoc
 )
@@ -40,6 +41,9 @@ TEST_NEEDS=(
 	program:findmnt:mount
 	program:python3:python3
 	program:spin:spin
+	program:tmux:tmux
+	program:readelf:binutils
+	header:sys/sdt.h:systemtap-sdt-dev
 )
 
 # packages_missing NEED...: prints the packages that are needed and not there.
@@ -59,6 +63,7 @@ packages_missing() {
 				echo "$package"
 			fi
 			;;
+		header) echo "#include <$what>" | cc -E -x c - >/dev/null 2>&1 || echo "$package" ;;
 		esac
 	done
 }

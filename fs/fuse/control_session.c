@@ -9,6 +9,7 @@
 #include "format.h"
 #include "options.h"
 
+#define PASSED_OVER_MAX 256u /* leases that are not for the caller, before the lock is let go */
 #define FEATURES                                                                                   \
 	(LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS | LEASEFS_FEATURE_EXCLUSIVE |      \
 		LEASEFS_FEATURE_RECLAIM | LEASEFS_FEATURE_WATCH)
@@ -125,6 +126,15 @@ static bool next_lease(struct arbiter *a, uint64_t inode, uint64_t *session, uin
 		       lm_next_lease(a->lm, session, slot, out);
 }
 
+/* Nobody keeps the lock for as long as it takes to pass over a million leases of others. */
+static void let_others_in(struct arbiter *a, unsigned *passed_over)
+{
+	if (++*passed_over % PASSED_OVER_MAX)
+		return;
+	arbiter_unlock(a);
+	arbiter_lock(a);
+}
+
 int call_leases(const struct call *call, void *data)
 {
 	struct arbiter *a = call->daemon->arbiter;
@@ -134,6 +144,7 @@ int call_leases(const struct call *call, void *data)
 	struct lm_cursor at = {
 		.part = page->tree, .start = session, .id = page->cursor[1]};
 	struct lm_lease_info l;
+	unsigned passed_over = 0;
 
 	_Static_assert(LEASEFS_LEASE_EXCLUSIVE == LM_LEASE_EXCLUSIVE &&
 		LEASEFS_LEASE_RECALLED == LM_LEASE_RECALLED &&
@@ -149,8 +160,15 @@ int call_leases(const struct call *call, void *data)
 	while (count < LEASEFS_LEASES && next_lease(a, page->inode, &session, &slot, &at, &l)) {
 		struct leasefs_lease_info *out = &page->leases[count];
 
-		if (!call_may_see(call, l.uid))
+		if (!call_may_see(call, l.uid)) {
+			/* All of a session are of one user. Cursors hold without the lock. */
+			if (!page->inode && session == l.session) {
+				session++;
+				slot = 0;
+			}
+			let_others_in(a, &passed_over);
 			continue;
+		}
 		*out = (struct leasefs_lease_info){.lease = l.lease, .session = l.session,
 			.inode = l.ino, .offset = l.start, .length = l.end - l.start,
 			.age_ns = now_ns - l.granted_ns,
@@ -216,6 +234,7 @@ int call_pins(const struct call *call, void *data)
 	struct leasefs_pins *page = data;
 	struct lm_cursor at = {.start = page->cursor[0], .id = page->cursor[1]};
 	struct lm_pin_info p;
+	unsigned passed_over = 0;
 	uint32_t count = 0;
 
 	_Static_assert(LEASEFS_PIN_UNBREAKABLE == LM_PIN_UNBREAKABLE, "one set of numbers");
@@ -223,8 +242,10 @@ int call_pins(const struct call *call, void *data)
 		return -EINVAL;
 	arbiter_lock(a);
 	while (count < LEASEFS_PINS && lm_next_pin_of(a->lm, page->inode, &at, &p)) {
-		if (!call_may_see(call, p.uid))
+		if (!call_may_see(call, p.uid)) {
+			let_others_in(a, &passed_over);
 			continue;
+		}
 		page->pins[count++] = (struct leasefs_pin_info){.pin = p.pin,
 			.lease = p.lease,
 			.session = p.session,
@@ -264,7 +285,7 @@ int call_sessions(const struct call *call, void *data)
 			continue;
 		h = i.owner;
 		page->sessions[count++] = (struct leasefs_session_info){.session = i.session,
-			.age_ns = h->opened_ns ? now_ns - h->opened_ns : 0,
+			.age_ns = now_ns - h->opened_ns,
 			.leases = i.leases,
 			.revoked = i.ghosts,
 			.range_pins = i.range_pins,

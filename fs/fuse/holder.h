@@ -78,7 +78,7 @@ struct holder {
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
 	LIST_ENTRY(holder) watchers; /* while history_next is not 0 */
 	uint64_t history_next; /* of the history, what its reader has not seen; 0: no reader */
-	uint64_t opened_ns;    /* the session */
+	uint64_t opened_ns;    /* the file */
 	struct fuse_pollhandle *poll;
 	struct work notify;
 	bool notifying; /* `notify` is given */

@@ -7,7 +7,7 @@
 
 #include "leasectl.h"
 
-static bool parse_number(const char *text, uint64_t *out)
+bool parse_number(const char *text, uint64_t *out)
 {
 	char *end;
 
@@ -25,43 +25,45 @@ static int refused(const char *what)
 			what);
 	else
 		return failed(what);
-	return 1;
+	return LEASECTL_FAILED;
 }
 
-int recall_file(int control, uint64_t inode, const char *offset, const char *length)
+int do_recall(const struct request *r)
 {
-	struct leasefs_recall recall = {.inode = inode};
+	const char *offset = r->words[1], *length = r->words[2];
+	struct leasefs_recall recall = {.inode = r->inode};
 
 	if ((offset && !parse_number(offset, &recall.offset)) ||
 		(length && !parse_number(length, &recall.length))) {
 		fprintf(stderr, "leasectl: recall takes an offset and a length in bytes\n");
-		return 1;
+		return LEASECTL_FAILED;
 	}
-	return ioctl(control, LEASEFS_IOC_RECALL, &recall) ? refused("recall") : 0;
+	return ioctl(r->control, LEASEFS_IOC_RECALL, &recall) ? refused("recall") : 0;
 }
 
-int drain_mount(int control)
+int do_drain(const struct request *r)
 {
 	struct leasefs_drain drain = {0};
 
-	return ioctl(control, LEASEFS_IOC_DRAIN, &drain) ? refused("drain") : 0;
+	return ioctl(r->control, LEASEFS_IOC_DRAIN, &drain) ? refused("drain") : 0;
 }
 
-int release_session(int control, const char *session)
+int do_release(const struct request *r)
 {
+	const char *session = r->words[0];
 	struct leasefs_release release = {0};
 
 	if (!parse_number(session, &release.session)) {
 		fprintf(stderr,
 			"leasectl: release takes the number of a session; see 'quarantine'\n");
-		return 1;
+		return LEASECTL_FAILED;
 	}
-	if (!ioctl(control, LEASEFS_IOC_RELEASE, &release))
+	if (!ioctl(r->control, LEASEFS_IOC_RELEASE, &release))
 		return 0;
 	if (errno == EBUSY) {
 		fprintf(stderr, "leasectl: session %s is open: only a closed one can be released\n",
 			session);
-		return 1;
+		return LEASECTL_FAILED;
 	}
 	return failed(session);
 }

@@ -42,8 +42,9 @@ static void show_extent(const struct leasefs_extent *e, json_object *rows)
 	json_object_array_add(rows, o);
 }
 
-int show_layout(const char *file)
+int do_layout(const struct request *r)
 {
+	const char *file = r->words[0];
 	json_object *rows = as_json ? json_object_new_array() : NULL;
 	int fd = open(file, O_RDONLY | O_CLOEXEC), result = 0;
 	struct leasefs_extents page = {0};
@@ -76,7 +77,7 @@ int show_layout(const char *file)
 #define OWNERS_XATTR "user.leasefs.policy"
 #define ADMINISTRATORS_XATTR "trusted.leasefs.policy"
 
-int show_policy(const char *file)
+static int show_policy(const char *file)
 {
 	static const char *const names[] = {ADMINISTRATORS_XATTR, OWNERS_XATTR};
 	char policy[257];
@@ -96,7 +97,7 @@ int show_policy(const char *file)
 }
 
 /* Rungs that signal or kill are the administrator's; an empty policy takes both away. */
-int set_policy(const char *file, const char *policy)
+static int set_policy(const char *file, const char *policy)
 {
 	bool privileged = strstr(policy, "signal") || strstr(policy, "kill");
 
@@ -119,4 +120,9 @@ int set_policy(const char *file, const char *policy)
 		return failed(file);
 	}
 	return 0;
+}
+
+int do_policy(const struct request *r)
+{
+	return r->count == 1 ? show_policy(r->words[0]) : set_policy(r->words[0], r->words[1]);
 }

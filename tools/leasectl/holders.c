@@ -7,13 +7,14 @@
 
 /* ---- leases ---------------------------------------------------------------------------------- */
 
-static const char *flags_text(uint32_t flags, char out[96])
+const char *lease_flags_text(uint32_t flags, char out[96])
 {
-	snprintf(out, 96, "%s%s%s%s%s", flags & LEASEFS_LEASE_EXCLUSIVE ? " exclusive" : "",
+	snprintf(out, 96, "%s%s%s%s%s%s", flags & LEASEFS_LEASE_EXCLUSIVE ? " exclusive" : "",
 		flags & LEASEFS_LEASE_RECALLED ? " recalled" : "",
 		flags & LEASEFS_LEASE_REVOKED ? " revoked" : "",
 		flags & LEASEFS_LEASE_PINNED ? " pinned" : "",
-		flags & LEASEFS_LEASE_ORPHANED ? " orphaned" : "");
+		flags & LEASEFS_LEASE_ORPHANED ? " orphaned" : "",
+		flags & LEASEFS_LEASE_INHERITED ? " inherited" : "");
 	return out[0] ? out + 1 : out;
 }
 
@@ -28,7 +29,7 @@ static void show_lease(const struct leasefs_lease_info *l, json_object *rows)
 			(unsigned long long)l->lease, (unsigned long long)l->session, l->pid,
 			l->uid, (unsigned long long)l->inode, (unsigned long long)l->offset,
 			(unsigned long long)(l->offset + l->length), mode,
-			flags_text(l->flags, flags));
+			lease_flags_text(l->flags, flags));
 		return;
 	}
 	o = json_object_new_object();
@@ -40,7 +41,7 @@ static void show_lease(const struct leasefs_lease_info *l, json_object *rows)
 	add_number(o, "offset", l->offset);
 	add_number(o, "length", l->length);
 	add_text(o, "mode", mode);
-	add_text(o, "flags", flags_text(l->flags, flags));
+	add_text(o, "flags", lease_flags_text(l->flags, flags));
 	add_number(o, "range_pins", l->range_pins);
 	add_number(o, "age_ns", l->age_ns);
 	add_number(o, "recall_left_ns", l->recall_left_ns);
@@ -74,20 +75,20 @@ static int list_holders(int control, uint64_t inode, bool revoked)
 	return 0;
 }
 
-int list_leases(int control, uint64_t inode)
+int do_leases(const struct request *r)
 {
-	return list_holders(control, inode, false);
+	return list_holders(r->control, r->inode, false);
 }
 
-int list_quarantine(int control)
+int do_quarantine(const struct request *r)
 {
 	struct leasefs_status s = {0};
 	char text[32];
-	int result = list_holders(control, 0, true);
+	int result = list_holders(r->control, 0, true);
 
 	if (result || as_json)
 		return result;
-	if (ioctl(control, LEASEFS_IOC_STATUS, &s))
+	if (ioctl(r->control, LEASEFS_IOC_STATUS, &s))
 		return failed("status");
 	printf("%s in quarantine", size_text(s.quarantine_bytes, text));
 	if (s.quarantine_leaked_bytes)
@@ -141,10 +142,10 @@ static int show_range_pins(int control, uint64_t inode, json_object *rows)
 }
 
 /* The pins of whole leases come with the leases; range pins are asked for, once for each inode. */
-int list_pins(int control, uint64_t inode)
+int do_pins(const struct request *r)
 {
 	json_object *rows = as_json ? json_object_new_array() : NULL;
-	struct leasefs_leases page = {.inode = inode};
+	struct leasefs_leases page = {.inode = r->inode};
 	uint64_t last = 0;
 	int result = 0;
 
@@ -153,7 +154,7 @@ int list_pins(int control, uint64_t inode)
 			"inode");
 	do {
 		page.count = 0;
-		if (ioctl(control, LEASEFS_IOC_LEASES, &page)) {
+		if (ioctl(r->control, LEASEFS_IOC_LEASES, &page)) {
 			result = failed("leases");
 			break;
 		}
@@ -169,7 +170,7 @@ int list_pins(int control, uint64_t inode)
 			if (l->slot_pins)
 				show_pin(&whole, l->inode, l->slot_pins, rows);
 			if (l->range_pins && l->inode != last)
-				result = show_range_pins(control, l->inode, rows);
+				result = show_range_pins(r->control, l->inode, rows);
 			last = l->inode;
 		}
 	} while (page.count > 0 && !result);
@@ -222,14 +223,14 @@ static void show_conflict(const struct leasefs_conflict *c, json_object *rows)
 	json_object_array_add(rows, o);
 }
 
-int list_conflicts(int control, uint64_t inode)
+int do_conflicts(const struct request *r)
 {
 	json_object *rows = as_json ? json_object_new_array() : NULL;
-	struct leasefs_conflicts page = {.inode = inode};
+	struct leasefs_conflicts page = {.inode = r->inode};
 
 	do {
 		page.count = 0;
-		if (ioctl(control, LEASEFS_IOC_CONFLICTS, &page)) {
+		if (ioctl(r->control, LEASEFS_IOC_CONFLICTS, &page)) {
 			json_object_put(rows);
 			return failed("conflicts");
 		}

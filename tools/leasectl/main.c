@@ -2,15 +2,14 @@
 /*
  * main.c - leasectl: what a pool or a mount is doing, and what an administrator can do about it.
  *
- * A mount is asked through its control file. A pool that is mounted somewhere is asked through that
- * mount; one that is not is opened read-only, for `status` alone.
+ *     leasectl [POOL-or-MOUNT] VERB [WORD...] [OPTION...]
  *
- * Exit status: 0; 1 with a sentence; 2 for a wrong command line.
+ * A mount is asked through its control file. A pool that is mounted somewhere is asked through that
+ * mount; one that is not is opened read-only, for `status` alone. When the first word is a verb,
+ * the mount is that of the file that the verb is about, or else the only one that there is.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <mntent.h>
-#include <stdio.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,168 +17,125 @@
 
 #include "leasectl.h"
 
-/* ---- finding the mount ----------------------------------------------------------------------- */
+#define INTERVAL_S_MIN 0.1
 
-static int open_control(const char *mount)
-{
-	char path[4096 + sizeof(LEASEFS_CONTROL_PATH)];
+enum long_option { JSON = 256, SVG, ONCE, ALL, SORT, SESSION, INTERVAL };
 
-	snprintf(path, sizeof(path), "%s/%s", mount, LEASEFS_CONTROL_PATH);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
+static const struct option options[] = {
+	{"json", no_argument, NULL, JSON},
+	{"svg", no_argument, NULL, SVG},
+	{"once", no_argument, NULL, ONCE},
+	{"all", no_argument, NULL, ALL},
+	{"sort", required_argument, NULL, SORT},
+	{"session", required_argument, NULL, SESSION},
+	{"interval", required_argument, NULL, INTERVAL},
+	{"output", required_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
 
-/*
- * `where` becomes the mount point if it is a pool that is mounted, by the name that it was mounted
- * by (`typed`, perhaps). -1: ask the pool itself.
- */
-static int find_control(char where[4096], const char *typed)
-{
-	struct mntent *m;
-	int fd = open_control(where);
-	FILE *mounts;
-
-	if (fd >= 0)
-		return fd;
-	mounts = setmntent("/proc/self/mounts", "r");
-	while (mounts && (m = getmntent(mounts))) {
-		if (!strncmp(m->mnt_type, "fuse", 4) &&
-			(!strcmp(m->mnt_fsname, where) || !strcmp(m->mnt_fsname, typed))) {
-			fd = open_control(m->mnt_dir);
-			if (fd >= 0) {
-				snprintf(where, 4096, "%s", m->mnt_dir);
-				break;
-			}
-		}
-	}
-	if (mounts)
-		endmntent(mounts);
-	return fd;
-}
-
-/* ---- verbs ----------------------------------------------------------------------------------- */
-
-struct request {
-	const char *typed;
-	char where[4096];
-	const char *words[3]; /* after the verb */
+struct command_line {
+	struct request r;
+	bool help;
+	const char *words[WORDS_MAX + 2];
 	int count;
-	int control;    /* -1: not mounted */
-	uint64_t inode; /* of words[0], if the verb takes a file there */
 };
 
-static int do_status(const struct request *r)
+static bool parse_interval(const char *text, double *out)
 {
-	return r->control < 0 ? pool_status(r->where) : mount_status(r->control, r->where);
+	char *end;
+	double s = strtod(text, &end);
+
+	if (end == text || *end || !(s >= INTERVAL_S_MIN && s <= 3600)) {
+		fprintf(stderr, "leasectl: --interval takes seconds, from %.1f to 3600\n",
+			INTERVAL_S_MIN);
+		return false;
+	}
+	*out = s;
+	return true;
 }
 
-static int do_leases(const struct request *r)
+static bool take_option(int option, struct command_line *c)
 {
-	return list_leases(r->control, r->inode);
+	switch (option) {
+	case JSON:
+		as_json = true;
+		return true;
+	case SVG:
+		return c->r.svg = true;
+	case ONCE:
+		return c->r.once = true;
+	case ALL:
+		return c->r.all = true;
+	case SORT:
+		c->r.sort = optarg;
+		return true;
+	case SESSION:
+		if (parse_number(optarg, &c->r.session) && c->r.session)
+			return true;
+		fprintf(stderr, "leasectl: --session takes the number of a session; see 'top'\n");
+		return false;
+	case INTERVAL:
+		return parse_interval(optarg, &c->r.interval_s);
+	case 'o':
+		c->r.out = optarg;
+		return true;
+	case 'h':
+		return c->help = true;
+	default:
+		return false; /* getopt has said why */
+	}
 }
 
-static int do_pins(const struct request *r)
+static int no_mount(const char *where)
 {
-	return list_pins(r->control, r->inode);
+	fprintf(stderr,
+		"leasectl: %s is not a mount of leasefs, nor a pool that is mounted; findmnt -t"
+		" fuse.leasefs lists mounts, leasefs POOL MOUNT makes one\n",
+		where);
+	return LEASECTL_FAILED;
 }
 
-static int do_quarantine(const struct request *r)
+/* No mount was named. */
+static int guess_mount(struct request *r)
 {
-	return list_quarantine(r->control);
+	unsigned count;
+
+	if (r->inode) {
+		if (!find_mount_of(r->words[0], r->where))
+			return failed(r->words[0]);
+		return 0;
+	}
+	count = find_only_mount(r->where);
+	if (count == 1)
+		return 0;
+	fprintf(stderr, "leasectl: there %s: say which is meant, as in leasectl /mnt top\n",
+		count ? "are several mounts of leasefs" : "is no mount of leasefs here");
+	return LEASECTL_FAILED;
 }
 
-static int do_conflicts(const struct request *r)
-{
-	return list_conflicts(r->control, r->inode);
-}
-
-static int do_layout(const struct request *r)
-{
-	return show_layout(r->words[0]);
-}
-
-static int do_recall(const struct request *r)
-{
-	return recall_file(r->control, r->inode, r->words[1], r->words[2]);
-}
-
-static int do_drain(const struct request *r)
-{
-	return drain_mount(r->control);
-}
-
-static int do_release(const struct request *r)
-{
-	return release_session(r->control, r->words[0]);
-}
-
-static int do_policy(const struct request *r)
-{
-	return r->count == 1 ? show_policy(r->words[0]) : set_policy(r->words[0], r->words[1]);
-}
-
-static const struct verb {
-	const char *name;
-	int (*run)(const struct request *r);
-	int least, most; /* words */
-	bool takes_file; /* the first word is a file */
-	const char *words, *help;
-} verbs[] = {
-	{"status", do_status, 0, 0, false, "",
-		"the pool, its media, and what is held and waited for"},
-	{"leases", do_leases, 0, 1, true, "[FILE]", "who holds which range"},
-	{"pins", do_pins, 0, 1, true, "[FILE]", "what is pinned, and how often"},
-	{"quarantine", do_quarantine, 0, 0, false, "",
-		"revoked leases, and the space kept for them"},
-	{"conflicts", do_conflicts, 0, 1, true, "[FILE]",
-		"what failed with EBUSY lately, and who held"},
-	{"layout", do_layout, 1, 1, true, "FILE", "the extents of a file"},
-	{"recall", do_recall, 1, 3, true, "FILE [OFFSET LENGTH]",
-		"ask the holders of a file to give it back"},
-	{"drain", do_drain, 0, 0, false, "", "recall everything, grant nothing any more"},
-	{"release", do_release, 1, 1, false, "SESSION",
-		"a closed session touches nothing any more: free its quarantine"},
-	{"policy", do_policy, 1, 2, true, "FILE [POLICY]",
-		"show or set what meets the leases of a file; '' unsets"},
-};
-#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
-
-static int usage(FILE *out)
-{
-	fprintf(out, "usage: leasectl POOL-or-MOUNT VERB [WORD...] [--json]\n\n");
-	for (size_t i = 0; i < VERBS; i++)
-		fprintf(out, "  %-10s %-21s %s\n", verbs[i].name, verbs[i].words, verbs[i].help);
-	fprintf(out,
-		"\nA pool that is not mounted has a status alone. recall, drain and release are"
-		" for the administrator.\n");
-	return out == stdout ? 0 : 2;
-}
-
-static const struct verb *find_verb(const char *name)
-{
-	for (size_t i = 0; i < VERBS; i++)
-		if (!strcmp(verbs[i].name, name))
-			return &verbs[i];
-	return NULL;
-}
-
-static int run(struct request *r, const struct verb *verb)
+static int run(const struct verb *verb, struct request *r, const char *typed)
 {
 	struct stat st;
 	int result;
 
-	if (verb->takes_file && r->count > 0) {
+	if (verb_takes_file(verb) && r->count > 0) {
 		if (stat(r->words[0], &st))
 			return failed(r->words[0]);
 		r->inode = st.st_ino;
 	}
-	r->control = find_control(r->where, r->typed);
-	if (r->control < 0 && verb->run != do_status) {
-		fprintf(stderr,
-			"leasectl: %s is not a mount of leasefs, nor a pool that is mounted\n",
-			r->where);
-		return 1;
+	if (!typed) {
+		result = guess_mount(r);
+		if (result)
+			return result;
+	} else if (!realpath(typed, r->where)) {
+		return failed(typed);
 	}
-	result = verb->run(r);
+	r->control = find_control(r->where, typed ? typed : r->where);
+	if (r->control < 0 && !verb_takes_pool(verb))
+		return no_mount(r->where);
+	result = verb_run(verb, r);
 	if (r->control >= 0)
 		close(r->control);
 	return result;
@@ -187,30 +143,44 @@ static int run(struct request *r, const struct verb *verb)
 
 int main(int argc, char **argv)
 {
-	const char *words[5] = {NULL};
-	struct request r = {.control = -1};
-	const struct verb *verb;
-	int n = 0;
+	struct command_line c = {.r = {.control = -1}};
+	const struct verb *verb = NULL;
+	const char *mount = NULL;
+	int option, at = 0;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--json"))
-			as_json = true;
-		else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return usage(stdout);
-		else if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-V"))
+	while ((option = getopt_long(argc, argv, "ho:V", options, NULL)) >= 0) {
+		if (option == 'V')
 			return puts("leasectl " LEASEFS_VERSION) < 0;
-		else if (argv[i][0] == '-' || n == 5)
-			return usage(stderr);
-		else
-			words[n++] = argv[i];
+		if (!take_option(option, &c))
+			return LEASECTL_USAGE;
 	}
-	verb = n >= 2 ? find_verb(words[1]) : NULL;
-	if (!verb || n - 2 < verb->least || n - 2 > verb->most)
-		return usage(stderr);
-	r.count = n - 2;
-	r.typed = words[0];
-	memcpy(r.words, words + 2, sizeof(r.words));
-	if (!realpath(words[0], r.where))
-		return failed(words[0]);
-	return run(&r, verb);
+	for (; optind < argc; optind++) {
+		if (c.count == WORDS_MAX + 2)
+			return verbs_usage(stderr);
+		c.words[c.count++] = argv[optind];
+	}
+	if (c.count > 0 && !strcmp(c.words[0], "help")) {
+		c.help = true;
+		at = 1;
+	}
+	if (c.count > at + 1 && !find_verb(c.words[at]))
+		mount = c.words[at++];
+	if (c.count > at)
+		verb = find_verb(c.words[at]);
+	if (c.help)
+		return verb ? verb_usage(verb, stdout) : verbs_usage(stdout);
+	if (!verb) {
+		if (c.count > at)
+			fprintf(stderr,
+				"leasectl: there is no verb '%s'; leasectl --help lists them\n",
+				c.words[at]);
+		return c.count > at ? LEASECTL_USAGE : verbs_usage(stderr);
+	}
+	c.r.count = c.count - at - 1;
+	if (c.r.count > WORDS_MAX)
+		return verb_usage(verb, stderr);
+	memcpy(c.r.words, c.words + at + 1, (size_t)c.r.count * sizeof(c.words[0]));
+	if (!verb_accepts(verb, &c.r))
+		return verb_usage(verb, stderr);
+	return run(verb, &c.r, mount);
 }

@@ -113,7 +113,7 @@ static void status_text(const struct leasefs_status *s, const char *mount)
 		(unsigned long long)s->busy);
 }
 
-int pool_status(const char *pool)
+static int pool_status(const char *pool)
 {
 	struct core_options options = {.pool = pool, .read_only = true};
 	struct leasefs_status s = {.abi = LEASEFS_ABI};
@@ -150,7 +150,7 @@ int pool_status(const char *pool)
 	return 0;
 }
 
-int mount_status(int control, const char *mount)
+static int mount_status(int control, const char *mount)
 {
 	struct leasefs_status s = {0};
 
@@ -161,4 +161,9 @@ int mount_status(int control, const char *mount)
 	else
 		status_text(&s, mount);
 	return 0;
+}
+
+int do_status(const struct request *r)
+{
+	return r->control < 0 ? pool_status(r->where) : mount_status(r->control, r->where);
 }
