@@ -24,11 +24,16 @@ int data_group(struct bench *b);
 int metadata_group(struct bench *b);
 int tree_group(struct bench *b);
 int lease_group(struct bench *b);
+int arbitration_group(struct bench *b);
 int scale_group(struct bench *b);
 
 /* Parts of the lease group. */
 int lease_calls(struct bench *b);
 int lease_crowd(struct bench *b);
+
+/* Parts of the arbitration group. */
+int arbitration_recall(struct bench *b);
+int arbitration_parked(struct bench *b);
 
 /* Parts of the scale group. */
 int scale_directory(struct bench *b);

@@ -32,6 +32,8 @@ static const struct {
 	{"metadata", metadata_group, "create, chmod, rename, unlink, mkdir, rmdir"},
 	{"tree", tree_group, "unpacking and removing 20,000 files (rows of the group metadata)"},
 	{"lease", lease_group, "grant, return, pins; truncate and memory beside a million leases"},
+	{"arbitration", arbitration_group,
+		"a truncate that recalls; work beside a thousand that wait"},
 	{"scale", scale_group,
 		"a million names, a million extents, 1 TiB, mount, recovery, memory"},
 };
@@ -44,6 +46,13 @@ int lease_group(struct bench *b)
 	int result = lease_calls(b);
 
 	return lease_crowd(b) != 0 ? -1 : result;
+}
+
+int arbitration_group(struct bench *b)
+{
+	int result = arbitration_recall(b);
+
+	return arbitration_parked(b) != 0 ? -1 : result;
 }
 
 int scale_group(struct bench *b)
@@ -69,7 +78,7 @@ static void usage(FILE *out)
 		     "  --seed N        of random places (1)\n"
 		     "groups:\n");
 	for (size_t i = 0; i < GROUPS; i++)
-		fprintf(out, "  %-9s       %s\n", groups[i].name, groups[i].about);
+		fprintf(out, "  %-12s    %s\n", groups[i].name, groups[i].about);
 }
 
 static int choose_processors(void)
