@@ -7,17 +7,18 @@
  *   arbitrate() --nothing in the way--> RUNNING --arbitrate_end()--> freed
  *               \-> ENTERING --interrupt function set--> PARKED --verdict or interrupt--> DECIDED
  *                       \--decided meanwhile----------------------------------------------^
- *   DECIDED --worker: resume(verdict)--> RUNNING if 0, else freed
+ *   DECIDED --resume(verdict)--> RUNNING if 0, else freed
  *
  * Between ENTERING and PARKED the interrupt function is set, without the lock, because libfuse
  * calls it with the request's lock held, and at once if the interrupt has come already. A verdict
- * of that moment is left in the ticket.
+ * of that moment is left in the ticket, and met by the thread that is parking it.
  */
 #include "arbitrate.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +120,9 @@ void arbiter_unlock(struct arbiter *a)
 	uint64_t deadline_ns = lm_next_deadline(a->lm);
 
 	reserve_ids(a);
-	if (deadline_ns != a->deadline_ns && a->engine) {
+	/* One that has moved away is met early, and set anew then: nearly all recalls end long
+	 * before theirs, and to wake the engine twice for each would take longer than the rest. */
+	if (deadline_ns < a->deadline_ns && a->engine) {
 		a->deadline_ns = deadline_ns;
 		engine_set_deadline(a->engine, deadline_ns);
 	}
@@ -268,6 +271,10 @@ uint32_t arbiter_process_of(uint32_t tid)
 	unsigned tgid = tid;
 	FILE *f;
 
+	/* No signal, only the question whether it is the first thread of a process of its number:
+	 * it nearly always is, and reading the file takes far longer. */
+	if (tgkill((pid_t)tid, (pid_t)tid, 0) == 0 || errno == EPERM)
+		return tid;
 	snprintf(path, sizeof(path), "/proc/%u/status", tid);
 	f = fopen(path, "re");
 	if (!f)
@@ -359,24 +366,29 @@ static void on_interrupt(fuse_req_t req, void *context)
 	arbiter_unlock(a);
 }
 
-/* It is known to leasemgr and must wait; from now on the request can be interrupted. */
+/*
+ * It is known to leasemgr and must wait; from now on the request can be interrupted. If a prompt
+ * holder has given way already, this thread goes on with it, and no other need be woken.
+ */
 static void park(struct ticket *t)
 {
 	struct arbiter *a = t->arbiter;
-	bool cancelled;
+	bool cancelled, decided;
 
 	if (t->req)
 		fuse_req_interrupt_func(t->req, on_interrupt, t);
 	arbiter_lock(a);
 	cancelled =
 		a->cancelled && !t->decided && lm_change_interrupt(t->change, arbiter_now()) == 0;
-	t->state = TICKET_PARKED;
-	TAILQ_INSERT_TAIL(&a->parked, t, link);
 	if (cancelled)
-		on_verdict(a, t, NULL, -EINTR);
-	else if (t->decided)
-		on_verdict(a, t, NULL, t->verdict);
+		t->verdict = -EINTR;
+	decided = cancelled || t->decided;
+	t->state = decided ? TICKET_DECIDED : TICKET_PARKED;
+	if (!decided)
+		TAILQ_INSERT_TAIL(&a->parked, t, link);
 	arbiter_unlock(a);
+	if (decided)
+		resume_ticket(&t->work);
 }
 
 void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_request *r,
