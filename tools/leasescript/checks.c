@@ -28,7 +28,7 @@ static int check_parked(struct stage *s, const struct statement *st)
 static int check_ended(struct stage *s, const struct statement *st)
 {
 	struct background *b = stage_background(s, TEXT(0));
-	uint64_t patience = PATIENCE_NS + (st->has_range ? st->high_ns : 0);
+	uint64_t patience = PATIENCE_NS + (st->has_range ? stage_limit(s, st->high_ns) : 0);
 
 	if (!b || stage_await(s, b, monotonic_ns() + patience))
 		return -1;
@@ -61,7 +61,7 @@ static int check_event(struct stage *s, const struct statement *st)
 		c.lease_offset = l->offset;
 		c.lease_length = l->length;
 		snprintf(c.file, sizeof(c.file), "%s", l->file);
-		c.time_ns = st->count == 5 ? VALUE(4) : EXPECT_NS;
+		c.time_ns = stage_limit(s, st->count == 5 ? VALUE(4) : EXPECT_NS);
 	}
 	if (stage_ask(s, a, &c, &r))
 		return -1;

@@ -10,15 +10,24 @@
 #include "run.h"
 #include "script.h"
 
+#define SLOW_MAX 1000u
+
 static void usage(FILE *out)
 {
 	fprintf(out,
-		"usage: leasescript [--mount DIR] [--keep] [--trace] FILE...\n"
+		"usage: leasescript [--mount DIR] [--pools DIR] [--data FILE] [--slow N] [--keep] "
+		"[--trace] "
+		"FILE...\n"
 		"\n"
 		"Runs each conflict script against a real daemon and a real mount, and prints\n"
 		"'ok FILE' or 'not ok FILE:LINE: what was expected, what came'.\n"
 		"\n"
 		"  --mount DIR  use a mount that stands already instead of a private pool\n"
+		"  --pools DIR  make the private pools there (/dev/shm)\n"
+		"  --data FILE  with that file or device as their data region: what is in it is\n"
+		"               lost, and it is as large as it is, whatever a script says\n"
+		"  --slow N     what may take a time may take N times as long: the machine is "
+		"slow\n"
 		"  --keep       leave the temporary directory behind\n"
 		"  --trace      print each step with its time, to standard error\n"
 		"\n"
@@ -59,6 +68,9 @@ int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"mount", required_argument, NULL, 'm'},
+		{"pools", required_argument, NULL, 'p'},
+		{"data", required_argument, NULL, 'd'},
+		{"slow", required_argument, NULL, 's'},
 		{"keep", no_argument, NULL, 'k'},
 		{"trace", no_argument, NULL, 't'},
 		{"help", no_argument, NULL, 'h'},
@@ -67,6 +79,7 @@ int main(int argc, char **argv)
 	};
 	struct run_options options = {0};
 	bool all = true;
+	char *end;
 	int o;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -77,6 +90,23 @@ int main(int argc, char **argv)
 			options.mount = realpath(optarg, NULL);
 			if (!options.mount) {
 				fprintf(stderr, "leasescript: %s: %s\n", optarg, strerror(errno));
+				return 2;
+			}
+			break;
+		case 'p':
+			options.pools = realpath(optarg, NULL);
+			if (!options.pools) {
+				fprintf(stderr, "leasescript: %s: %s\n", optarg, strerror(errno));
+				return 2;
+			}
+			break;
+		case 'd':
+			options.data = optarg;
+			break;
+		case 's':
+			options.slow = (unsigned)strtoul(optarg, &end, 10);
+			if (*end || options.slow < 1 || options.slow > SLOW_MAX) {
+				fprintf(stderr, "leasescript: --slow takes 1 to %u\n", SLOW_MAX);
 				return 2;
 			}
 			break;

@@ -80,7 +80,10 @@ void run_script(
 	struct stage s = {
 		.options = options,
 		.report = report,
-		.world = {.pool_bytes = POOL_BYTES_DEFAULT, .keep = options->keep},
+		.world = {.pool_bytes = POOL_BYTES_DEFAULT,
+			.pools = options->pools,
+			.data = options->data,
+			.keep = options->keep},
 		.began_ns = monotonic_ns(),
 	};
 

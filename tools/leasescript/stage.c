@@ -80,6 +80,11 @@ struct actor *stage_actor(struct stage *s, const char *name)
 	return a;
 }
 
+uint64_t stage_limit(const struct stage *s, uint64_t ns)
+{
+	return s->options->slow ? ns * s->options->slow : ns;
+}
+
 struct actor *stage_observer(struct stage *s)
 {
 	return stage_actor(s, OBSERVER);

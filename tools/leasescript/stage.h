@@ -74,6 +74,8 @@ int stage_skip(struct stage *s, const char *format, ...) __attribute__((format(p
 /* The actor of that name, started at its first use. NULL: stage_fail() was called. */
 struct actor *stage_actor(struct stage *s, const char *name);
 struct actor *stage_observer(struct stage *s); /* the runner's own, for checks */
+/* How long something may take here that a scenario allows `ns` for. */
+uint64_t stage_limit(const struct stage *s, uint64_t ns);
 /* NULL and stage_fail() if there is none of that name. */
 struct lease_name *stage_lease(struct stage *s, const char *name);
 struct pin_name *stage_pin(struct stage *s, const char *name);

@@ -253,11 +253,17 @@ static const char *parent_for_pools(void)
 static int make_pool(struct world *w)
 {
 	char size[32], options[sizeof(w->mkfs_options)], output[512];
-	const char *argv[32] = {"mkfs.leasefs", "-s", size};
+	const char *argv[32] = {"mkfs.leasefs", w->data ? "-f" : "-s"};
 	char *save = NULL;
-	int n = 3, r;
+	int n = 2, r;
 
 	snprintf(size, sizeof(size), "%llu", (unsigned long long)w->pool_bytes);
+	if (w->data) {
+		argv[n++] = "-D";
+		argv[n++] = w->data;
+	} else {
+		argv[n++] = size;
+	}
 	strcpy(options, w->mkfs_options);
 	for (char *t = strtok_r(options, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
 		if (n == 30)
@@ -289,7 +295,7 @@ int world_make(struct world *w)
 		return chmod(w->mount, 01777) ? -errno : 0;
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	r = make_top(w, parent_for_pools());
+	r = make_top(w, w->pools ? w->pools : parent_for_pools());
 	if (r)
 		return r;
 	w->made = true;

@@ -24,6 +24,8 @@ struct world {
 	char options[1024];   /* of the mount */
 	char mkfs_options[1024];
 	uint64_t pool_bytes;
+	const char *pools; /* run_options */
+	const char *data;
 	pid_t daemon;  /* 0: not running */
 	bool standing; /* --mount */
 	bool keep;
