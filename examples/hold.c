@@ -132,7 +132,8 @@ static void map_layout(void)
 	if (fd < 0)
 		fail(region.path);
 	mapping_skip = e->region_offset % region.alignment;
-	mapping_bytes = mapping_skip + e->length;
+	mapping_bytes = mapping_skip + e->length + region.alignment - 1;
+	mapping_bytes -= mapping_bytes % region.alignment;
 	mapping = mmap(NULL, mapping_bytes, protection, MAP_SHARED, fd,
 		(off_t)(e->region_offset - mapping_skip));
 	if (mapping == MAP_FAILED)

@@ -130,6 +130,8 @@ void core_get_info(struct core *c, struct core_info *out);
 int core_get_region(struct core *c, uint32_t region, struct core_region_info *out); /* -ENOENT */
 /* Region numbers in use, from `from` on: the next one, or -ENOENT. */
 int core_next_region(struct core *c, uint32_t from, uint32_t *out);
+/* What files here are allocated and mapped in, bytes: 4 KiB, or 2 MiB on /dev/dax and hugetlbfs. */
+uint64_t core_layout_unit(struct core *c);
 int core_run_dir_fd(struct core *c); /* the pool's run/, borrowed */
 
 int core_statfs(struct core *c, struct statvfs *out);

@@ -167,6 +167,14 @@ int core_next_region(struct core *c, uint32_t from, uint32_t *out)
 	return -ENOENT;
 }
 
+/* A pool of many regions has none of larger units: mkfs.leasefs refuses it. */
+uint64_t core_layout_unit(struct core *c)
+{
+	const struct data_region *r = tables_region(c, 0);
+
+	return r ? 1ull << r->media.alignment_shift : BLOCK_SIZE;
+}
+
 int core_run_dir_fd(struct core *c)
 {
 	return c->run_fd;

@@ -289,6 +289,7 @@ static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g
 	uint64_t *end)
 {
 	struct timespec btime;
+	uint64_t unit = core_layout_unit(c);
 	struct stat st;
 	int error = core_getattr(c, ip, &st, &btime);
 
@@ -298,9 +299,9 @@ static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g
 		return -EOPNOTSUPP;
 	if (g->offset > FILE_BYTES_MAX || g->length > FILE_BYTES_MAX - g->offset)
 		return -EINVAL;
-	*start = g->offset & ~(uint64_t)(BLOCK_SIZE - 1);
+	*start = g->offset & ~(unit - 1);
 	*end = g->length ? g->offset + g->length : (uint64_t)st.st_size;
-	*end = (*end + BLOCK_SIZE - 1) & ~(uint64_t)(BLOCK_SIZE - 1);
+	*end = (*end + unit - 1) & ~(unit - 1);
 	return *start < *end && *end <= FILE_BYTES_MAX ? 0 : -EINVAL;
 }
 

@@ -59,27 +59,31 @@ static char *reserve(const struct held *h)
 	return (char *)start;
 }
 
-static int open_region(struct session *s, uint32_t number, bool write, int *fd)
+struct opened {
+	int fd;
+	uint32_t region;
+	uint64_t unit; /* of mappings */
+};
+
+static int open_region(struct session *s, uint32_t number, bool write, struct opened *out)
 {
 	struct leasefs_region region = {.region = number};
 	int r = session_call(s, LEASEFS_IOC_REGION, &region);
 
 	if (r)
 		return r;
-	*fd = open(region.path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-	return *fd < 0 ? errno : 0;
+	out->fd = open(region.path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	out->region = number;
+	out->unit = region.alignment;
+	return out->fd < 0 ? errno : 0;
 }
-
-struct opened {
-	int fd;
-	uint32_t region;
-};
 
 static int map_extent(struct session *s, struct held *h, char *memory,
 	const struct leasefs_extent *e, struct opened *last)
 {
 	int protection = PROT_READ | (h->write ? PROT_WRITE : 0);
 	char *at = memory + (e->offset - h->offset);
+	uint64_t skip, bytes;
 	int r;
 
 	if (e->state == LEASEFS_EXTENT_HOLE)
@@ -87,15 +91,15 @@ static int map_extent(struct session *s, struct held *h, char *memory,
 	if (last->fd < 0 || last->region != e->region) {
 		if (last->fd >= 0)
 			close(last->fd);
-		last->region = e->region;
-		r = open_region(s, e->region, h->write, &last->fd);
-		if (r) {
-			last->fd = -1;
+		r = open_region(s, e->region, h->write, last);
+		if (r)
 			return r;
-		}
 	}
-	return mmap(at, e->length, protection, MAP_SHARED | MAP_FIXED, last->fd,
-		       (off_t)e->region_offset) == MAP_FAILED
+	/* Extents that share a unit map it twice, to the same place; leases are of whole units. */
+	skip = e->region_offset % last->unit;
+	bytes = (skip + e->length + last->unit - 1) / last->unit * last->unit;
+	return mmap(at - skip, bytes, protection, MAP_SHARED | MAP_FIXED, last->fd,
+		       (off_t)(e->region_offset - skip)) == MAP_FAILED
 		       ? errno
 		       : 0;
 }
