@@ -94,7 +94,9 @@ static int open_existing(const struct region_options *o, int *out, struct diag *
 		goto out;
 	}
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", name_fd);
-	fd = open(link, access | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	/* A file is waited for: its owner may have a lease on it (F_SETLEASE), which the kernel
+	 * takes away in the end (fs.lease-break-time). */
+	fd = open(link, access | O_CLOEXEC | O_NOCTTY | (S_ISREG(st.st_mode) ? 0 : O_NONBLOCK));
 	if (fd < 0) {
 		error = diag_set(d, -errno, "cannot open %s: %s", o->path, strerror(errno));
 		goto out;

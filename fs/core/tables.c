@@ -157,7 +157,7 @@ static void restore_size(struct core *c, const char *name, const struct media_re
 	if (c->super.domains != DOMAINS_UID || media->kind != REGION_KIND_POOL ||
 		c->options.read_only)
 		return;
-	fd = openat(c->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	fd = openat(c->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return; /* region_open() has the sentence for that */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == media->owner_uid &&

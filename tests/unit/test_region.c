@@ -546,6 +546,42 @@ static void region_cut_short_is_lost_and_the_daemon_lives(void **state)
 	assert_int_equal(WTERMSIG(status), SIGBUS);
 }
 
+/* A region's owner may take a lease of the kernel's on its file. Told of us, it ends by SIGIO. */
+static void owners_file_lease_delays_and_does_not_refuse(void **state)
+{
+	const char *path = scratch_directory("/dev/shm");
+	int dir_fd = dir_of(path), ready[2], status;
+	struct region *r = make(dir_fd, "data", 4 * MIB);
+	struct diag d = {{0}};
+	char byte;
+
+	region_close(r);
+	assert_int_equal(pipe(ready), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		int fd = openat(dir_fd, "data", O_RDWR);
+
+		byte = fcntl(fd, F_SETLEASE, F_WRLCK) == 0 ? 'y' : 'n';
+		if (write(ready[1], &byte, 1) != 1 || byte == 'n')
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_true(child > 0);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	if (byte == 'y')
+		assert_int_equal(
+			open_in(dir_fd, "data", 0, 4 * MIB, DURABILITY_RELAXED, &r, &d), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	close(ready[0]);
+	close(ready[1]);
+	close(dir_fd);
+	if (byte != 'y')
+		skip();
+	assert_int_equal(WTERMSIG(status), SIGIO);
+	region_close(r);
+}
+
 static void sentence_is_one_line(void **state)
 {
 	struct diag d = {{0}};
@@ -572,6 +608,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(recorder_sees_what_reaches_the_durable_view),
 		cmocka_unit_test(threads_may_reserve_the_same),
 		cmocka_unit_test(region_cut_short_is_lost_and_the_daemon_lives),
+		cmocka_unit_test(owners_file_lease_delays_and_does_not_refuse),
 		cmocka_unit_test(sentence_is_one_line),
 	};
 
