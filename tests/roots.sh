@@ -91,6 +91,8 @@ root_run() {
 		set -eu
 		root=$1 binds=$2
 		shift 2
+		# The root of a namespace, as unshare(1) in it expects, is a mount.
+		mount --bind "$root" "$root"
 		mount --rbind /dev "$root/dev"
 		mount --rbind /sys "$root/sys"
 		mount -t proc proc "$root/proc"
