@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "arbiter.h"
+#include "crash_point.h"
 #include "format.h"
 #include "log.h"
 #include "options.h"
@@ -90,6 +91,7 @@ static void resume_ticket(struct work *work)
 	if (t->req)
 		fuse_req_interrupt_func(t->req, NULL, NULL);
 	t->state = TICKET_RUNNING;
+	crash_point(t->verdict ? "change_refused" : "change_approved");
 	t->resume(t->operation, t->verdict, running);
 	if (!running)
 		free(t);
@@ -251,6 +253,7 @@ static void on_freeing(void *context, uint64_t ino, const struct core_extent *ex
 	lm_freeing(a->lm, ino, extent->offset, extent->offset + extent->length, extent->region,
 		extent->region_offset);
 	pthread_mutex_unlock(&a->lock); /* nothing is in the outbox: freeing decides nothing */
+	crash_point("blocks_held");
 }
 
 static void on_deadline(void *context)
@@ -259,6 +262,7 @@ static void on_deadline(void *context)
 
 	arbiter_lock(a);
 	a->deadline_ns = UINT64_MAX; /* the engine has forgotten it */
+	crash_point("deadline_come");
 	lm_tick(a->lm, arbiter_now());
 	arbiter_unlock(a);
 }
@@ -413,6 +417,7 @@ void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_req
 		t->state = TICKET_RUNNING;
 	arbiter_unlock(a);
 	if (result == LM_PARKED) {
+		crash_point("change_parked");
 		park(t);
 	} else if (result == 0) {
 		resume(operation, 0, t);
@@ -447,9 +452,11 @@ void arbitrate_end(struct daemon *d, struct ticket *t)
 		return;
 	}
 	assert(t->state == TICKET_RUNNING);
+	crash_point("blocks_freed");
 	arbiter_lock(a);
 	lm_change_end(t->change, arbiter_now());
 	arbiter_unlock(a);
+	crash_point("change_ended");
 	free(t);
 }
 

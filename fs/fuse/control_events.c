@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "crash_point.h"
 #include "holder.h"
 
 bool holder_has_events(const struct holder *h)
@@ -72,6 +73,7 @@ static void reply_events(
 	struct arbiter *a = h->arbiter;
 	int error = fuse_reply_buf(req, (const char *)events, n * sizeof(*events));
 
+	crash_point("events_told");
 	arbiter_lock(a);
 	h->in_flight -= n;
 	if (error) {

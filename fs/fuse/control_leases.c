@@ -15,6 +15,7 @@
 
 #include "cached_pages.h"
 #include "control_calls.h"
+#include "crash_point.h"
 #include "format.h"
 #include "invalidate.h"
 
@@ -366,6 +367,7 @@ static int make_layout(struct granting *w)
 	for (uint32_t i = 0; i < g->count && !error; i++)
 		if (g->extents[i].state != LEASEFS_EXTENT_HOLE)
 			error = check_region(w->call, w->holder, g->extents[i].region, w->write);
+	crash_point("layout_made");
 	if (!error && w->holder->leases_fd >= 0) {
 		struct lm_lease_info info = {.lease = w->lease.lease, .ino = core_ino(w->inode),
 			.start = w->start, .end = w->end, .mode = g->mode,
@@ -397,7 +399,9 @@ static int grant(struct granting *w)
 	free(spare);
 	if (error)
 		return error;
+	crash_point("grant_entered");
 	error = make_layout(w);
+	crash_point("grant_written");
 	arbiter_lock(a);
 	w->g->slot = h->pin_fd >= 0 && w->lease.slot < h->lines ? w->lease.slot : LEASEFS_NO_SLOT;
 	w->g->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);
@@ -405,6 +409,7 @@ static int grant(struct granting *w)
 		lm_layout_changed(a->lm, core_ino(w->inode), w->start, w->end, session);
 	lm_grant_done(session, w->lease.lease, !error, arbiter_now());
 	arbiter_unlock(a);
+	crash_point("grant_done");
 	if (!error && w->write)
 		forget(w->call, w->inode, w->start, w->end, w->changed);
 	return error;
@@ -484,6 +489,7 @@ int call_return(const struct call *call, void *data)
 		error = call_range(r->offset, r->length, &info, &start, &end);
 	if (!error && (start % BLOCK_SIZE || end % BLOCK_SIZE))
 		error = -EINVAL;
+	crash_point("return_asked");
 	if (!error)
 		error = lm_return(h->session, r->lease, start, end, arbiter_now(), &rest);
 	if (!error) {
@@ -494,6 +500,7 @@ int call_return(const struct call *call, void *data)
 		r->pad = 0;
 	}
 	arbiter_unlock(a);
+	crash_point("return_done");
 	if (!error)
 		forget_pages(call, &info, start, end);
 	return error;
@@ -546,6 +553,7 @@ int call_commit(const struct call *call, void *data)
 	if (error)
 		return error;
 	/* No change of this range gets its verdict before lm_commit_end(). */
+	crash_point("commit_begun");
 	error = core_get(c, info.ino, &ip);
 	if (!error) {
 		error = core_commit_layout(c, ip, start, end - start, m->size);
@@ -553,9 +561,11 @@ int call_commit(const struct call *call, void *data)
 			forget(call, ip, start, end, true);
 		core_put(c, ip, 1);
 	}
+	crash_point("commit_made");
 	arbiter_lock(a);
 	lm_commit_end(h->session, m->lease, arbiter_now());
 	arbiter_unlock(a);
+	crash_point("commit_done");
 	return error;
 }
 
@@ -570,5 +580,6 @@ int call_ack(const struct call *call, void *data)
 	arbiter_lock(a);
 	error = lm_ack(call->holder->session, ack->lease, arbiter_now());
 	arbiter_unlock(a);
+	crash_point("ack_done");
 	return error;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "control_calls.h"
+#include "crash_point.h"
 
 int call_pin(const struct call *call, void *data)
 {
@@ -36,11 +37,13 @@ int call_pin(const struct call *call, void *data)
 		pin.start = start;
 		pin.end = end;
 		pin.flags = p->flags;
+		crash_point("pin_entered");
 		error = holder_note_pin(h, &pin);
 		if (error)
 			lm_unpin(h->session, pin.pin, arbiter_now());
 	}
 	arbiter_unlock(a);
+	crash_point("pin_done");
 	if (!error)
 		p->pin = pin.pin;
 	return error;

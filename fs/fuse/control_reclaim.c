@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control_calls.h"
+#include "crash_point.h"
 #include "inheritance.h"
 
 static void describe(
@@ -38,6 +39,7 @@ int call_reclaim(const struct call *call, void *data)
 	if (fuse_req_ctx(call->req)->uid != h->uid)
 		return -EPERM;
 	error = inheritance_adopt(h, &name);
+	crash_point("session_adopted");
 	if (error)
 		return error;
 	arbiter_lock(a);
@@ -49,6 +51,7 @@ int call_reclaim(const struct call *call, void *data)
 		describe(h, &info, r);
 	}
 	arbiter_unlock(a);
+	crash_point("lease_reclaimed");
 	return error;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "inheritance.h"
 #include "log.h"
 #include "machine.h"
@@ -233,6 +234,7 @@ void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled
 		log_warning("session %llu: cannot write pin line %u: %s", (unsigned long long)h->id,
 			slot, strerror(errno));
 	atomic_thread_fence(memory_order_seq_cst);
+	crash_point(recalled ? "recall_word_set" : "recall_word_cleared");
 }
 
 void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_before)
@@ -280,6 +282,7 @@ void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 
 	if (is_written(h))
 		say_unwritten(h, lease_record_copy(h->leases_fd, from, to));
+	crash_point("part_copied");
 }
 
 void holder_slot_free(void *context, void *owner, uint32_t slot)
@@ -289,6 +292,7 @@ void holder_slot_free(void *context, void *owner, uint32_t slot)
 	line_freed(h, slot);
 	if (is_written(h))
 		lease_record_clear(h->leases_fd, slot);
+	crash_point("lease_cleared");
 }
 
 void holder_persist(void *context, void *owner, const struct lm_lease_record *record)
@@ -298,6 +302,7 @@ void holder_persist(void *context, void *owner, const struct lm_lease_record *re
 	if (is_written(h))
 		say_unwritten(
 			h, lease_record_update(h->leases_fd, record_slot(record->lease), record));
+	crash_point(record->flags & LM_LEASE_REVOKED ? "ghost_written" : "cut_written");
 }
 
 void holder_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
@@ -314,6 +319,7 @@ void holder_pin_gone(void *context, void *owner, uint64_t pin)
 
 	if (is_written(h) && h->ranges_fd >= 0)
 		range_pin_record_clear(h->ranges_fd, pin);
+	crash_point("pin_cleared");
 }
 
 int holder_make_ranges(struct holder *h)
@@ -539,12 +545,14 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 		return error;
 	}
 	make_pin_file(h);
+	crash_point("lines_made");
 	if (!a->daemon->options->read_only) /* where nothing is freed, nothing need be known */
 		error = make_records(h);
 	if (error) {
 		undo_session(h, session);
 		return error;
 	}
+	crash_point("session_written");
 	arbiter_lock(a);
 	h->session = session; /* only now others find it */
 	LIST_INSERT_HEAD(&a->cookies[cookie[0] % ARBITER_COOKIES], h, cookies);

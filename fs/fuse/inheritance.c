@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "log.h"
 #include "mappers.h"
 #include "options.h"
@@ -179,6 +180,7 @@ static int restore_all(struct arbiter *a, const struct found *f, struct diag *di
 
 	for (size_t i = 0; i < f->count; i++) {
 		error = restore_session(a, f->numbers[i], &kept);
+		crash_point("session_restored");
 		if (error == -ENOENT || (!error && !kept)) {
 			for (unsigned k = 0; k < RECORD_KINDS; k++)
 				record_file_remove(run_fd, (enum record_kind)k, f->numbers[i]);
@@ -218,6 +220,7 @@ int inheritance_start(struct arbiter *a, struct diag *diag)
 		arbiter_unlock(a);
 		if (!error)
 			error = watch_all(a);
+		crash_point("grace_begun");
 		if (error)
 			diag_set(diag, error, "cannot wait for leases to be reclaimed: %s",
 				strerror(-error));
@@ -322,6 +325,7 @@ int inheritance_adopt(struct holder *h, const struct record_name *name)
 		error = -EBUSY;
 	else
 		error = rename_session(h, old, name);
+	crash_point("name_written");
 	if (!error)
 		exchange(h, old, name);
 unlock:

@@ -8,6 +8,7 @@
  * misspelt option must not be a silent default.
  */
 #include "options.h"
+#include "crash_point.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -92,6 +93,14 @@ static int set_grace(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
+#ifdef LEASEFS_CRASH_POINTS
+static int set_crash_at(struct options *o, const char *value, struct diag *d)
+{
+	crash_point_choose(value);
+	return 0;
+}
+#endif
+
 static int set_nonempty(struct options *o, const char *value, struct diag *d)
 {
 	o->nonempty = true;
@@ -144,6 +153,9 @@ static const struct own_option {
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
 	{"debug", false, set_debug, "as -d"},
+#ifdef LEASEFS_CRASH_POINTS
+	{"crash_at", true, set_crash_at, "for tests: end by SIGKILL at that point"},
+#endif
 };
 
 /* ---- the mount's and everybody's ------------------------------------------------------------- */
