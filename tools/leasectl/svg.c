@@ -40,6 +40,7 @@ static const char style[] =
 	".waiting{fill:#f2d48b;stroke:#8a5f00;stroke-dasharray:4 2}"
 	".asks{stroke:#d55e00;stroke-width:1.2;fill:#d55e00}"
 	".answers{stroke:#0072b2;stroke-width:1.2;fill:#0072b2}"
+	".gap{fill:#fff;stroke:#aaa;stroke-dasharray:2 2}"
 	".deadline{stroke:#8a3d00;stroke-width:2}";
 
 static const char patterns[] =

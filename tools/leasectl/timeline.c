@@ -6,11 +6,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
-#include "story.h"
 #include "svg.h"
+#include "timescale.h"
 
 #define WIDTH 1200.0
 #define LEFT 290.0 /* the names */
@@ -21,7 +22,7 @@
 
 struct timeline {
 	const struct story *story;
-	uint64_t begin_ns, end_ns;
+	struct timescale scale;
 	double first_y;     /* of the rows */
 	size_t lease_count; /* the rest are operations */
 	FILE *out;
@@ -29,36 +30,12 @@ struct timeline {
 
 static double at(const struct timeline *t, uint64_t time_ns)
 {
-	double span = (double)(t->end_ns - t->begin_ns), x;
-
-	x = LEFT + (WIDTH - LEFT - RIGHT) * ((double)time_ns - (double)t->begin_ns) / span;
-	return x < LEFT ? LEFT : x > WIDTH - RIGHT ? WIDTH - RIGHT : x;
+	return timescale_x(&t->scale, time_ns);
 }
 
 static double row_y(const struct timeline *t, const struct story_row *row)
 {
 	return t->first_y + (double)row->row * ROW + (row->is_operation ? ROW * 0.8 : 0);
-}
-
-/* The span of what is drawn, with some air: the time of a lease that is only held is cut off. */
-static void find_span(struct timeline *t)
-{
-	const struct story *s = t->story;
-	uint64_t first = UINT64_MAX, last = 0, air;
-
-	for (size_t i = 0; i < s->row_count; i++) {
-		const struct story_row *r = &s->rows[i];
-
-		if (r->begin_ns < first)
-			first = r->begin_ns;
-		if (r->last_ns > last)
-			last = r->last_ns;
-		if (r->is_operation && !r->end_ns)
-			last = s->now_ns;
-	}
-	air = (last - first) / 20 + 1000000;
-	t->begin_ns = first > air ? first - air : 0;
-	t->end_ns = last + air;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -154,7 +131,7 @@ static const char *class_of(const struct story_row *r)
 static struct box bar(
 	const struct timeline *t, const struct story_row *r, uint64_t from, uint64_t to)
 {
-	double x = at(t, from), end = at(t, to ? to : t->end_ns);
+	double x = at(t, from), end = to ? at(t, to) : WIDTH - RIGHT;
 
 	return (struct box){x, row_y(t, r) + 3, end - x < 3 ? 3 : end - x, BAR};
 }
@@ -174,8 +151,7 @@ static void draw_recalls(const struct timeline *t, const struct story_row *r)
 		b.h = BAR / 2 - 2;
 		snprintf(tip, sizeof(tip), "recalled for operation #%" PRIu64, m->number);
 		svg_box(t->out, b, "recall", tip);
-		if (m->value > t->begin_ns && m->value < t->end_ns &&
-			(!m->until_ns || m->until_ns >= m->value))
+		if (m->value && (m->until_ns ? m->until_ns : t->story->now_ns) >= m->value)
 			svg_line(t->out, at(t, m->value), b.y - BAR / 2 - 4, at(t, m->value),
 				b.y + b.h + 3, "deadline");
 	}
@@ -197,7 +173,7 @@ static void draw_kept(const struct timeline *t, const struct story_row *r)
 /* In the bar, or where there is room beside it. */
 static void draw_outcome(const struct timeline *t, const struct story_row *r, struct box b)
 {
-	double end = r->kept_ns ? at(t, r->freed_ns ? r->freed_ns : t->end_ns) : b.x + b.w;
+	double end = r->kept_ns ? r->freed_ns ? at(t, r->freed_ns) : WIDTH - RIGHT : b.x + b.w;
 	bool dark = !strcmp(class_of(r), "write") || !strcmp(class_of(r), "complete") ||
 		    !strcmp(class_of(r), "busy");
 	char text[64];
@@ -267,19 +243,57 @@ static void draw_mark(const struct timeline *t, const struct story_mark *m)
 
 /* ---- the picture ----------------------------------------------------------------------------- */
 
+/* How long nothing happened, in the gap before a piece. */
+static void draw_gap(const struct timeline *t, unsigned piece, double bottom)
+{
+	const struct timescale_piece *p = &t->scale.pieces[piece], *before = p - 1;
+	double x = (before->x + before->w + p->x) / 2;
+	double s = (double)(p->begin_ns - before->end_ns) / 1e9;
+	char text[32];
+
+	snprintf(text, sizeof(text),
+		s < 100    ? "%.1f s"
+		: s < 6000 ? "%.0f min"
+			   : "%.1f h",
+		s < 100    ? s
+		: s < 6000 ? s / 60
+			   : s / 3600);
+	svg_box(t->out, (struct box){x - 3, TOP - 4, 6, bottom - TOP + 4}, "gap", NULL);
+	svg_text(t->out, x, TOP - 28, SVG_MIDDLE, "small", text);
+}
+
 static void draw_axis(const struct timeline *t, double bottom)
 {
-	double span_s = (double)(t->end_ns - t->begin_ns) / 1e9, step = svg_step(span_s, 9);
+	const struct timescale_piece *first = &t->scale.pieces[0];
+	double ns_px = (double)(first->end_ns - first->begin_ns) / first->w;
+	double step = svg_step(ns_px * (WIDTH - LEFT - RIGHT) / 1e9, 9);
 	int digits = step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : step >= 0.001 ? 3 : 6;
 	char text[32];
 
-	for (double s = 0; s <= span_s; s += step) {
-		double x = at(t, t->begin_ns + (uint64_t)(s * 1e9));
+	for (unsigned i = 0; i < t->scale.count; i++) {
+		const struct timescale_piece *p = &t->scale.pieces[i];
+		double from = (double)(p->begin_ns - first->begin_ns) / 1e9;
+		double to = (double)(p->end_ns - first->begin_ns) / 1e9;
+		double free_from = p->x - 20; /* where a label may begin */
 
-		svg_line(t->out, x, TOP - 8, x, bottom, "grid");
-		snprintf(text, sizeof(text), "%.*f s", digits, s);
-		svg_text(t->out, x, TOP - 14, SVG_MIDDLE, "small", text);
+		for (double s = ceil(from / step) * step; s <= to; s += step) {
+			double x = at(t, first->begin_ns + (uint64_t)(s * 1e9)), half;
+
+			svg_line(t->out, x, TOP - 8, x, bottom, "grid");
+			snprintf(text, sizeof(text), "%.*f s", digits, s);
+			half = svg_text_px(text) / 2;
+			if (x - half < free_from)
+				continue;
+			svg_text(t->out, x, TOP - 14, SVG_MIDDLE, "small", text);
+			free_from = x + half + 6;
+		}
 	}
+}
+
+static void draw_gaps(const struct timeline *t, double bottom)
+{
+	for (unsigned i = 1; i < t->scale.count; i++)
+		draw_gap(t, i, bottom);
 }
 
 static void draw_legend(const struct timeline *t, double y)
@@ -298,12 +312,14 @@ static void draw_legend(const struct timeline *t, double y)
 	svg_text(t->out, 44, y + 22, SVG_START, "sub", "asks for it back");
 	draw_arrow(t, 189, y + 12, y + 26, "answers");
 	svg_text(t->out, 204, y + 22, SVG_START, "sub", "is given back");
+	if (t->scale.count > 1)
+		svg_legend(t->out, 320, y + 22, "gap", "nothing happens, for as long as it says");
 }
 
 static void draw_title(const struct timeline *t, const struct request *r)
 {
 	const struct story *s = t->story;
-	uint64_t wall_ns = s->now_wall_ns - (s->now_ns - t->begin_ns);
+	uint64_t wall_ns = s->now_wall_ns - (s->now_ns - t->scale.pieces[0].begin_ns);
 	time_t seconds = (time_t)(wall_ns / 1000000000u);
 	char text[SVG_TEXT_MAX], from[32], older[64] = "", lost[64] = "", fitted[SVG_TEXT_MAX];
 	struct tm tm;
@@ -342,17 +358,39 @@ static void draw_timeline(struct timeline *t, const struct request *r)
 	double bottom = TOP + ROW * ((double)s->row_count + 0.8) + 10;
 
 	t->first_y = TOP + 4;
-	find_span(t);
 	svg_begin(t->out, WIDTH, height, "leasefs timeline");
 	draw_title(t, r);
 	draw_bands(t);
 	draw_axis(t, bottom);
 	for (size_t i = 0; i < s->row_count; i++)
 		draw_row(t, &s->rows[i]);
+	draw_gaps(t, bottom);
 	for (size_t i = 0; i < s->mark_count; i++)
 		draw_mark(t, &s->marks[i]);
 	draw_legend(t, bottom + 24);
 	svg_end(t->out);
+}
+
+/* What ended before the first piece is left out. */
+static void number_rows(struct timeline *t, struct story *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->row_count; i++) {
+		struct story_row *r = &s->rows[i];
+		bool keeps = r->kept_ns && !r->freed_ns;
+		uint64_t end_ns = keeps ? 0 : r->freed_ns > r->end_ns ? r->freed_ns : r->end_ns;
+
+		if (!timescale_shows(&t->scale, r->begin_ns, end_ns)) {
+			s->left_out++;
+			continue;
+		}
+		s->rows[kept] = *r;
+		s->rows[kept].row = (unsigned)kept;
+		t->lease_count += !r->is_operation;
+		kept++;
+	}
+	s->row_count = kept;
 }
 
 /* Without --svg: the records themselves. */
@@ -392,10 +430,13 @@ int do_timeline(const struct request *r)
 		errno = -error;
 		return failed("timeline");
 	}
-	for (size_t i = 0; i < story.row_count; i++) {
-		story.rows[i].row = (unsigned)i;
-		t.lease_count += !story.rows[i].is_operation;
+	error = timescale_make(&t.scale, &story, LEFT, WIDTH - RIGHT);
+	if (error) {
+		story_free(&story);
+		errno = -error;
+		return failed("timeline");
 	}
+	number_rows(&t, &story);
 	t.story = &story;
 	t.out = open_output(r);
 	if (t.out)
