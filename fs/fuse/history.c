@@ -48,31 +48,31 @@ static void probe(const struct lm_record *r)
 {
 	switch (r->kind) {
 	case LM_RECORD_GRANT:
-		PROBE(grant, r);
+		PROBE_LEASE(grant, r);
 		break;
 	case LM_RECORD_RECALL:
-		PROBE(recall, r);
+		PROBE_STEP(recall, r);
 		break;
 	case LM_RECORD_RETURN:
-		PROBE(return, r);
+		PROBE_LEASE(return, r);
 		break;
 	case LM_RECORD_REVOKE:
-		PROBE(revoke, r);
+		PROBE_STEP(revoke, r);
 		break;
 	case LM_RECORD_PARK:
-		PROBE(park, r);
+		PROBE_STEP(park, r);
 		break;
 	case LM_RECORD_COMPLETE:
-		PROBE(complete, r);
+		PROBE_STEP(complete, r);
 		break;
 	case LM_RECORD_BUSY:
-		PROBE(busy, r);
+		PROBE_STEP(busy, r);
 		break;
 	case LM_RECORD_QUARANTINE:
-		PROBE(quarantine, r);
+		PROBE_STEP(quarantine, r);
 		break;
 	case LM_RECORD_RELEASE:
-		PROBE(release, r);
+		PROBE_STEP(release, r);
 		break;
 	default:
 		break;
