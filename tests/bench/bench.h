@@ -24,12 +24,19 @@ int data_group(struct bench *b);
 int metadata_group(struct bench *b);
 int tree_group(struct bench *b);
 int lease_group(struct bench *b);
+int mapping_group(struct bench *b);
 int arbitration_group(struct bench *b);
 int scale_group(struct bench *b);
 
 /* Parts of the lease group. */
 int lease_calls(struct bench *b);
 int lease_crowd(struct bench *b);
+
+/* Parts of the mapping group. */
+int mapping_access(struct bench *b);
+int mapping_whole(struct bench *b);
+int mapping_pieces(struct bench *b);
+int mapping_managed(struct bench *b);
 
 /* Parts of the arbitration group. */
 int arbitration_recall(struct bench *b);

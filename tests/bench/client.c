@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 int client_open(struct client *c, const char *mount)
@@ -31,9 +30,6 @@ int client_open(struct client *c, const char *mount)
 
 void client_close(struct client *c)
 {
-	if (c->lines != NULL)
-		munmap(c->lines, c->lines_bytes);
-	c->lines = NULL;
 	if (c->control >= 0)
 		close(c->control);
 	c->control = -1;
@@ -69,31 +65,6 @@ int client_unpin(struct client *c, uint64_t pin)
 	struct leasefs_unpin u = {.pin = pin};
 
 	return ioctl(c->control, LEASEFS_IOC_UNPIN, &u) == 0 ? 0 : -errno;
-}
-
-struct leasefs_pin_line *client_pin_line(struct client *c, const struct leasefs_grant *g)
-{
-	void *lines;
-	int fd;
-
-	if (g->slot == LEASEFS_NO_SLOT)
-		return NULL;
-	if (c->lines != NULL && c->lines_bytes < g->pin_file_bytes) {
-		munmap(c->lines, c->lines_bytes);
-		c->lines = NULL;
-	}
-	if (c->lines == NULL) {
-		fd = open(c->hello.pin_file, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			return NULL;
-		lines = mmap(NULL, g->pin_file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		close(fd);
-		if (lines == MAP_FAILED)
-			return NULL;
-		c->lines = lines;
-		c->lines_bytes = g->pin_file_bytes;
-	}
-	return &c->lines[g->slot];
 }
 
 int client_event(struct client *c, struct leasefs_event *out)

@@ -9,7 +9,6 @@
 #ifndef BENCH_CLIENT_H
 #define BENCH_CLIENT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "leasefs/control.h"
@@ -17,8 +16,6 @@
 struct client {
 	int control; /* -1: not open */
 	struct leasefs_hello hello;
-	struct leasefs_pin_line *lines; /* NULL: not mapped */
-	size_t lines_bytes;
 };
 
 int client_open(struct client *c, const char *mount);
@@ -30,8 +27,6 @@ int client_grant(struct client *c, int fd, uint64_t offset, uint64_t length, uin
 int client_return(struct client *c, uint64_t lease);
 int client_pin(struct client *c, uint64_t lease, uint64_t *pin);
 int client_unpin(struct client *c, uint64_t pin);
-/* The lease's pin line; NULL: it has none, or it cannot be mapped. Good until the next call. */
-struct leasefs_pin_line *client_pin_line(struct client *c, const struct leasefs_grant *g);
 /* Waits for the next event. */
 int client_event(struct client *c, struct leasefs_event *out);
 

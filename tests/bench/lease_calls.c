@@ -20,6 +20,7 @@
 
 #include "bench.h"
 #include "client.h"
+#include "leasefs/leasefs.h"
 #include "pair.h"
 #include "report.h"
 
@@ -156,19 +157,14 @@ static int take_outstanding(struct lease_bed *t)
 
 /* ---- pins in shared memory ------------------------------------------------------------------- */
 
-/* As control.h says a program has to pin. Nothing recalls here, so neither branch is taken. */
-static double pin_and_unpin(struct leasefs_pin_line *line)
+/* As programs do it, with what libleasefs' header puts into them. */
+static double pin_and_unpin(struct leasefs_lease *lease)
 {
-	_Atomic uint32_t *pins = (_Atomic uint32_t *)&line->pins;
-	_Atomic uint32_t *recall = (_Atomic uint32_t *)&line->recall;
 	uint64_t begin = now_ns();
 	unsigned failed = 0;
 
 	for (unsigned i = 0; i < PINS_A_ROUND; i++) {
-		atomic_fetch_add(pins, 1);
-		if (atomic_load(recall) != 0)
-			failed++;
-		if (atomic_fetch_sub(pins, 1) == 1 && atomic_load(recall) != 0)
+		if (leasefs_pin_lease(lease) != 0 || leasefs_unpin_lease(lease) != 0)
 			failed++;
 	}
 	return failed != 0 ? -1 : (double)(now_ns() - begin) / PINS_A_ROUND;
@@ -189,30 +185,37 @@ static double add_and_subtract(struct leasefs_pin_line *line)
 static int measure_slot(struct lease_bed *t)
 {
 	unsigned rounds = t->b->quick ? 3 : 31;
+	struct leasefs_session *session = NULL;
+	struct leasefs_lease *lease = NULL;
 	struct leasefs_pin_line *line;
 	struct series series = {0};
-	struct leasefs_grant g;
-	int error = client_grant(&t->client, t->files[SIDE_OURS], 0, BLOCK, LEASEFS_MODE_READ, &g);
+	int fd = t->files[SIDE_OURS], error = leasefs_open_session_at(fd, 0, &session);
 
-	line = error == 0 ? client_pin_line(&t->client, &g) : NULL;
-	if (line == NULL) {
-		fprintf(stderr, "leasebench: no pin line: %s\n", strerror(-error));
-		return -1;
-	}
-	for (unsigned round = 0; round < rounds; round++) {
-		double ns = pin_and_unpin(line);
+	if (error == 0)
+		error = leasefs_take_lease(session, fd, 0, BLOCK, LEASEFS_TAKE_READ, &lease);
+	line = error == 0 ? ((struct leasefs_lease_head *)lease)->line : NULL;
+	for (unsigned round = 0; round < rounds && line != NULL; round++) {
+		double ns = pin_and_unpin(lease);
 
 		if (ns < 0) {
-			fprintf(stderr, "leasebench: a pin failed\n");
-			return -1;
+			line = NULL;
+			break;
 		}
 		series_add(&series, SIDE_OURS, ns);
 		series_add(&series, SIDE_BASELINE, add_and_subtract(line));
 	}
+	if (lease != NULL)
+		leasefs_return_lease(lease);
+	if (session != NULL)
+		leasefs_close_session(session);
+	if (line == NULL) {
+		fprintf(stderr, "leasebench: no pin in shared memory: %s\n", strerror(-error));
+		return -1;
+	}
 	report_against("lease", "pin_slot", "ns", &series, "atomics", PIN_TARGET);
 	report_limit(
 		"lease", "pin_slot_limit", "ns", series_median(&series, SIDE_OURS), PIN_LIMIT_NS);
-	return client_return(&t->client, g.lease);
+	return 0;
 }
 
 /* ---- the bed --------------------------------------------------------------------------------- */

@@ -32,6 +32,8 @@ static const struct {
 	{"metadata", metadata_group, "create, chmod, rename, unlink, mkdir, rmdir"},
 	{"tree", tree_group, "unpacking and removing 20,000 files (rows of the group metadata)"},
 	{"lease", lease_group, "grant, return, pins; truncate and memory beside a million leases"},
+	{"mapping", mapping_group,
+		"leased mappings beside bare ones; leasing, mapping, giving way"},
 	{"arbitration", arbitration_group,
 		"a truncate that recalls; work beside a thousand that wait"},
 	{"scale", scale_group,
@@ -46,6 +48,19 @@ int lease_group(struct bench *b)
 	int result = lease_calls(b);
 
 	return lease_crowd(b) != 0 ? -1 : result;
+}
+
+int mapping_group(struct bench *b)
+{
+	int (*const parts[])(struct bench * b) = {
+		mapping_access, mapping_whole, mapping_pieces, mapping_managed};
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (parts[i](b) != 0)
+			result = -1;
+	}
+	return result;
 }
 
 int arbitration_group(struct bench *b)

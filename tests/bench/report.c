@@ -60,10 +60,10 @@ static void print_text(const struct row *row, double ratio, bool ok)
 	char ours[32], baseline[32], ratio_text[32], spread[32], target[32];
 
 	if (!report.headed)
-		printf("%-11s %-23s %-9s %10s %10s %-11s %7s %7s %7s  %s\n", "group", "name", "unit",
-			"ours", "baseline", "of", "ratio", "spread", "target", "ok");
+		printf("%-11s %-26s %-9s %10s %10s %-11s %7s %7s %7s  %s\n", "group", "name",
+			"unit", "ours", "baseline", "of", "ratio", "spread", "target", "ok");
 	report.headed = true;
-	printf("%-11s %-23s %-9s %10s %10s %-11s %7s %7s %2s%5s  %s\n", row->group, row->name,
+	printf("%-11s %-26s %-9s %10s %10s %-11s %7s %7s %2s%5s  %s\n", row->group, row->name,
 		row->unit, figure(ours, sizeof(ours), "%.4g", row->ours),
 		figure(baseline, sizeof(baseline), "%.4g", row->baseline), row->baseline_name,
 		figure(ratio_text, sizeof(ratio_text), "%.3f", ratio),

@@ -212,8 +212,9 @@ static void name_files(struct bench *b, struct server *s, const char *name)
 
 int server_restart(struct bench *b, struct server *s)
 {
-	char foreground[] = "-f";
-	char *ours[] = {programs.leasefs, foreground, s->pool, s->mount, NULL};
+	char foreground[] = "-f", option[] = "-o";
+	char *ours[] = {programs.leasefs, foreground, s->pool, s->mount,
+		s->options != NULL ? option : NULL, (char *)(uintptr_t)s->options, NULL};
 	char *null[] = {programs.null_server, s->mount, NULL};
 
 	return start(b, s, s->pool[0] != '\0' ? ours : null);
@@ -221,13 +222,22 @@ int server_restart(struct bench *b, struct server *s)
 
 int server_start_ours(struct bench *b, struct server *s, const char *name, uint64_t pool_bytes)
 {
-	char size[32], size_option[] = "-s";
-	char *mkfs[] = {programs.mkfs, size_option, size, s->pool, NULL};
+	return server_start_with(b, s, name, pool_bytes, NULL, NULL);
+}
+
+int server_start_with(struct bench *b, struct server *s, const char *name, uint64_t pool_bytes,
+	const char *options, const char *data)
+{
+	char size[32], size_option[] = "-s", data_option[] = "-D";
+	char *by_size[] = {programs.mkfs, size_option, size, s->pool, NULL};
+	char *by_data[] = {programs.mkfs, data_option, (char *)(uintptr_t)data, s->pool, NULL};
 
 	name_files(b, s, name);
+	s->options = options;
+	s->data = data;
 	snprintf(s->pool, sizeof(s->pool), "%s/leasebench.%d.%s", b->pool_dir, (int)getpid(), name);
 	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(pool_bytes >> 20));
-	if (run_to_end(s->log, mkfs) != 0) {
+	if (run_to_end(s->log, data != NULL ? by_data : by_size) != 0) {
 		print_log(s->log);
 		return -1;
 	}

@@ -20,6 +20,8 @@ struct server {
 	char pool[4200]; /* empty for the null server */
 	char log[4200];
 	double start_seconds; /* from exec to the first answer */
+	const char *options;  /* of the mount; NULL: none */
+	const char *data;     /* what mkfs is to use as the data region; NULL: a file in the pool */
 };
 
 /* Finds the programs; called once. */
@@ -30,6 +32,9 @@ int server_find_programs(void);
  * any case, also when the start failed.
  */
 int server_start_ours(struct bench *b, struct server *s, const char *name, uint64_t pool_bytes);
+/* With mount options (NULL: none), and with the data region on a file or device (NULL: no). */
+int server_start_with(struct bench *b, struct server *s, const char *name, uint64_t pool_bytes,
+	const char *options, const char *data);
 int server_start_null(struct bench *b, struct server *s, const char *name);
 int server_restart(struct bench *b, struct server *s); /* the same pool, on the same mount point */
 int server_stop(struct server *s);                     /* unmounts and waits for its end */
