@@ -41,6 +41,7 @@ TEST_NEEDS=(
 	program:findmnt:mount
 	program:python3:python3
 	program:spin:spin
+	module:libibverbs:libibverbs-dev
 	program:tmux:tmux
 	program:readelf:binutils
 	header:sys/sdt.h:systemtap-sdt-dev
