@@ -22,20 +22,16 @@
 #include "file_policy.h"
 #include "reply.h"
 
-/* Takes a count of its own. */
-static struct open_file *file_open(struct daemon *d, struct inode *ip, struct fuse_file_info *fi)
+/* Takes a count of its own. `file` is the memory for it, which is there before anything is done. */
+static void file_open(
+	struct open_file *file, struct daemon *d, struct inode *ip, struct fuse_file_info *fi)
 {
-	struct open_file *file = malloc(sizeof(*file));
-
-	if (file == NULL)
-		return NULL;
 	core_hold_inode(d->core, ip, 1);
 	*file = (struct open_file){.inode = ip, .flags = fi->flags};
 	fi->fh = (uint64_t)(uintptr_t)file;
 	fi->noflush = 1;
 	fi->keep_cache = 1;
 	fi->direct_io = arbitrate_direct_io(d, core_ino(ip));
-	return file;
 }
 
 static void file_close(struct daemon *d, struct open_file *file)
@@ -46,22 +42,22 @@ static void file_close(struct daemon *d, struct open_file *file)
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
-/* Takes over the count of ip. */
-static void reply_create(fuse_req_t req, struct inode *ip, struct fuse_file_info *fi)
+/* Takes over the count of ip, and the memory. */
+static void reply_create(
+	fuse_req_t req, struct inode *ip, struct open_file *file, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
 	struct fuse_entry_param entry;
-	struct open_file *file = NULL;
 	int result = entry_describe(d->core, ip, &entry);
 
-	if (result == 0) {
-		file = file_open(d, ip, fi);
-		result = file == NULL ? -ENOMEM : 0;
-	}
 	if (result != 0) {
+		free(file);
 		core_put(d->core, ip, 1);
 		reply_error(req, result);
-	} else if (fuse_reply_create(req, &entry, fi) != 0) {
+		return;
+	}
+	file_open(file, d, ip, fi);
+	if (fuse_reply_create(req, &entry, fi) != 0) {
 		file_close(d, file);
 		core_put(d->core, ip, 1);
 	}
@@ -79,7 +75,10 @@ void op_create(
 		reply_error(req, -EPERM);
 		return;
 	}
-	int result = control_owns(parent) ? -EPERM : core_get(c, parent, &dir);
+	struct open_file *file = malloc(sizeof(*file));
+	int result = control_owns(parent) ? -EPERM
+		     : file == NULL       ? -ENOMEM
+					  : core_get(c, parent, &dir);
 	if (result == 0) {
 		mode = (mode & ~(mode_t)S_IFMT) | S_IFREG;
 		caller_init(&caller, req, true);
@@ -91,10 +90,12 @@ void op_create(
 			policy_inherit(daemon_of(req), dir, ip);
 		core_put(c, dir, 1);
 	}
-	if (result == 0)
-		reply_create(req, ip, fi);
-	else
+	if (result == 0) {
+		reply_create(req, ip, file, fi);
+	} else {
+		free(file);
 		reply_error(req, result);
+	}
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
@@ -109,11 +110,12 @@ static int open_run(struct operation *op)
 {
 	struct opening *o = (struct opening *)op;
 	struct daemon *d = op->daemon;
-	struct open_file *file = file_open(d, op->inode, &o->fi);
+	struct open_file *file = malloc(sizeof(*file));
 	int result = 0;
 
 	if (file == NULL)
 		return -ENOMEM;
+	file_open(file, d, op->inode, &o->fi);
 	if (o->truncate)
 		result = core_truncate(d->core, op->inode, 0, &op->caller.cred);
 	if (result != 0)

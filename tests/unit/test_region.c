@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -531,14 +532,46 @@ static int cut_short(const char *path)
 	return 1;
 }
 
-static void region_cut_short_is_lost_and_the_daemon_lives(void **state)
+/* The signal as the kernel sends it for a page that the machine's memory has lost. */
+static int poison(const void *page)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
+
+	info.si_addr = (void *)(uintptr_t)page;
+	return (int)syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info);
+}
+
+static int poisoned(const char *path)
+{
+	signal(SIGBUS, SIG_DFL);
+	int fd = dir_of(path);
+	struct region *r = make(fd, "data", 8 * MIB), *other = make(fd, "other", 4 * MIB);
+	uint8_t *bytes = region_data_at(r, 0, 8 * MIB);
+
+	DEMAND(region_reserve(r, 0, 2 * MIB) == 0);
+	memset(bytes, 1, 2 * MIB);
+	DEMAND(poison(bytes + MIB) == 0);
+	DEMAND(region_lost(r) && !region_lost(other));
+	DEMAND(bytes[MIB] == 0 && bytes[MIB - 1] == 1 && bytes[MIB + BLOCK_SIZE] == 1);
+	DEMAND(region_flush(r, 0, 4096) == -EIO);
+	DEMAND(region_sync_all(r) == -EIO);
+	DEMAND(region_sync_all(other) == 0);
+	region_close(other);
+	region_close(r);
+	close(fd);
+	DEMAND(poison(&fd) == 0); /* on the stack: nothing of ours */
+	raise(SIGBUS);
+	return 1;
+}
+
+static void run_to_sigbus(const char *what)
 {
 	const char *path = scratch_directory("/dev/shm");
 	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
-		execl("/proc/self/exe", "test_region", "--cut-short", path, NULL);
+		execl("/proc/self/exe", "test_region", what, path, NULL);
 		_exit(2);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -582,6 +615,16 @@ static void owners_file_lease_delays_and_does_not_refuse(void **state)
 	region_close(r);
 }
 
+static void region_cut_short_is_lost_and_the_daemon_lives(void **state)
+{
+	run_to_sigbus("--cut-short");
+}
+
+static void poisoned_page_makes_its_region_lost_and_the_daemon_lives(void **state)
+{
+	run_to_sigbus("--poisoned");
+}
+
 static void sentence_is_one_line(void **state)
 {
 	struct diag d = {{0}};
@@ -595,6 +638,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "--cut-short") == 0)
 		return cut_short(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "--poisoned") == 0)
+		return poisoned(argv[2]);
 
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ordinary_file_is_page_cache),
@@ -609,6 +654,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(threads_may_reserve_the_same),
 		cmocka_unit_test(region_cut_short_is_lost_and_the_daemon_lives),
 		cmocka_unit_test(owners_file_lease_delays_and_does_not_refuse),
+
+		cmocka_unit_test(poisoned_page_makes_its_region_lost_and_the_daemon_lives),
 		cmocka_unit_test(sentence_is_one_line),
 	};
 
