@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * journal.c - opening, committing, closing. The protocol and its invariants stand in journal.h,
- * recovery in journal_replay.c, checkpoints and fsync in journal_sync.c.
+ * recovery in journal_replay.c, checkpoints and fsync in journal_sync.c, commits that share a sync
+ * in journal_group.c.
  *
  * A record is built in `staging` and stored by one copy. It never wraps: where it does not fit
  * before the area's end, a pad record (no operations) takes the rest, and both are committed by
@@ -68,6 +69,7 @@ int journal_open(const struct journal_config *config, struct journal **out,
 	j->heap_end = region_bytes(config->meta) - BLOCK_SIZE; /* the superblock's copy */
 	j->private_view = region_has_private_view(config->meta);
 	j->failed = config->read_only;
+	j->queue_tail = &j->queue;
 	/* Kept apart from its homes, a relaxed log needs a view that the kernel does not write. */
 	assert(config->read_only ||
 		j->private_view ==
@@ -104,7 +106,7 @@ void journal_abandon(struct journal *j)
 {
 	if (!j)
 		return;
-	assert(!j->syncing && !j->retiring);
+	assert(!j->syncing && !j->retiring && !j->leading && !j->queue);
 	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
 	free(j->staging);
@@ -171,7 +173,7 @@ static void build_record(struct journal *j, uint64_t position, const struct jour
 	record->head.checksum = object_checksum_unset(record, bytes, position);
 }
 
-static int store_pad(struct journal *j, uint64_t position, uint64_t bytes)
+static void store_pad(struct journal *j, uint64_t position, uint64_t bytes)
 {
 	uint64_t offset = j->config.area_offset + position % j->config.area_bytes;
 	struct media_record pad = {
@@ -183,36 +185,47 @@ static int store_pad(struct journal *j, uint64_t position, uint64_t bytes)
 
 	pad.head.checksum = journal_record_checksum(&pad);
 	region_store(j->config.meta, offset, &pad, sizeof(pad));
-	return region_flush(j->config.meta, offset, sizeof(pad));
 }
 
-/* Steps 1 and 2 of journal.h. */
-static int write_record(struct journal *j, uint64_t pad, uint64_t bytes)
+/* At the log's end, not flushed. */
+static void store_record(struct journal *j, uint64_t pad, uint64_t bytes)
 {
 	struct region *meta = j->config.meta;
-	uint64_t position = j->commit + pad, area = j->config.area_bytes;
-	uint64_t offset = j->config.area_offset + position % area;
-	uint64_t commit_at = j->config.header_offset + offsetof(struct media_journal, commit);
-	int error = 0;
+	uint64_t position = j->stored + pad, area = j->config.area_bytes;
 
 	assert(position % area + bytes <= area);
 	assert(position + bytes - j->tail <= area);
 	if (pad)
-		error = store_pad(j, j->commit, pad);
-	if (error)
-		return error;
+		store_pad(j, j->stored, pad);
 	if (planted(PLANT_COMMIT_FIRST)) {
-		region_store64(meta, commit_at, position + bytes);
-		(void)region_flush(meta, commit_at, sizeof(uint64_t));
+		uint64_t at = j->config.header_offset + offsetof(struct media_journal, commit);
+
+		region_store64(meta, at, position + bytes);
+		(void)region_flush(meta, at, sizeof(uint64_t));
 		region_fence(meta);
 	}
-	region_store(meta, offset, j->staging, bytes);
-	error = region_flush(meta, offset, bytes);
+	region_store(meta, j->config.area_offset + position % area, j->staging, bytes);
+	j->stored = position + bytes;
+}
+
+/* Steps 1 and 2 of journal.h, but for the store of the one record [commit + pad, stored). */
+static int commit_stored(struct journal *j, uint64_t pad)
+{
+	struct region *meta = j->config.meta;
+	uint64_t area = j->config.area_bytes, position = j->commit + pad;
+	uint64_t area_at = j->config.area_offset;
+	uint64_t commit_at = j->config.header_offset + offsetof(struct media_journal, commit);
+	int error = 0;
+
+	if (pad)
+		error = region_flush(meta, area_at + j->commit % area, sizeof(struct media_record));
+	if (!error)
+		error = region_flush(meta, area_at + position % area, j->stored - position);
 	if (error)
 		return error;
 	region_fence(meta);
 
-	region_store64(meta, commit_at, position + bytes);
+	region_store64(meta, commit_at, j->stored);
 	error = region_flush(meta, commit_at, sizeof(uint64_t));
 	if (error) {
 		/* It was not acknowledged, so the next opening should not find it. */
@@ -245,9 +258,20 @@ static void apply_record(struct journal *j, const struct journal_write *writes, 
 
 static uint64_t pad_bytes(const struct journal *j, uint64_t bytes)
 {
-	uint64_t to_end = j->config.area_bytes - j->commit % j->config.area_bytes;
+	uint64_t to_end = j->config.area_bytes - j->stored % j->config.area_bytes;
 
 	return bytes <= to_end ? 0 : to_end;
+}
+
+void journal_committed_locked(struct journal *j, const struct journal_write *writes, uint32_t count,
+	uint64_t end, void (*applied)(void *context, uint64_t position), void *context)
+{
+	j->commit = end;
+	if (!j->config.defer_durable)
+		atomic_store_explicit(&j->durable, j->commit, memory_order_release);
+	apply_record(j, writes, count);
+	if (applied)
+		applied(context, j->commit);
 }
 
 int journal_commit(struct journal *j, const struct journal_write *writes, uint32_t count,
@@ -269,18 +293,23 @@ int journal_commit(struct journal *j, const struct journal_write *writes, uint32
 		goto unlock;
 	pad = pad_bytes(j, bytes);
 	assert(pad < bytes);
-	build_record(j, j->commit + pad, writes, count, bytes);
-	error = write_record(j, pad, bytes);
-	if (error) {
-		j->failed = true;
+	build_record(j, j->stored + pad, writes, count, bytes);
+	store_record(j, pad, bytes);
+	if (journal_groups(j)) {
+		struct queued q = {.writes = writes,
+			.count = count,
+			.end = j->stored,
+			.applied = applied,
+			.context = context};
+
+		error = journal_commit_grouped_locked(j, &q);
 		goto unlock;
 	}
-	j->commit += pad + bytes;
-	if (!j->config.defer_durable)
-		atomic_store_explicit(&j->durable, j->commit, memory_order_release);
-	apply_record(j, writes, count);
-	if (applied)
-		applied(context, j->commit);
+	error = commit_stored(j, pad);
+	if (error)
+		j->failed = true;
+	else
+		journal_committed_locked(j, writes, count, j->stored, applied, context);
 unlock:
 	pthread_mutex_unlock(&j->lock);
 	return error;

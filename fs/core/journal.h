@@ -11,6 +11,9 @@
  * Recovery (journal_replay.c) applies [tail, commit) in order. A record is physical (bytes to an
  * offset, bits to a bitmap), so that applying it twice, or half and again, changes nothing.
  *
+ * Page cache, strict: the records of several threads are made durable and committed together
+ * (journal_group.c); they are applied one after the other all the same.
+ *
  * Page cache, relaxed: `synced` follows `commit` only in journal_sync(), after all data regions
  * were synced, and a checkpoint never passes it. After a daemon's death (same boot id) recovery
  * goes to `commit`, and leaves `synced` where it was, because data may still be dirty; after a

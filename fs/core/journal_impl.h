@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * journal_impl.h - struct journal, for journal.c, journal_sync.c and journal_replay.c alone.
+ * journal_impl.h - struct journal, for the files journal*.c alone.
  */
 #ifndef CORE_JOURNAL_IMPL_H
 #define CORE_JOURNAL_IMPL_H
@@ -14,6 +14,18 @@
 /* media_journal.synced outside relaxed page cache: every commit is durable by itself. */
 #define SYNCED_ALWAYS UINT64_MAX
 
+/* A commit that waits for its group; on its committer's stack. See journal_group.c. */
+struct queued {
+	struct queued *next;
+	const struct journal_write *writes;
+	uint32_t count;
+	uint64_t end; /* of its record */
+	void (*applied)(void *context, uint64_t position);
+	void *context;
+	int error;
+	bool ended;
+};
+
 struct journal {
 	struct journal_config config;
 	uint64_t heap_start; /* homes stand in [heap_start, heap_end) of the metadata region */
@@ -24,15 +36,20 @@ struct journal {
 	 * and the working view of every home. */
 	pthread_mutex_t lock;
 	uint64_t commit;
+	uint64_t stored; /* end of what stands in the log; beyond commit only while a group waits */
 	uint64_t tail;
 	uint64_t synced;        /* relaxed page cache; else it follows commit */
 	bool failed;            /* the media failed, or read_only: nothing more is committed */
 	uint8_t *staging;       /* JOURNAL_RECORD_MAX bytes: the record that is being committed */
 	uint64_t applied_bytes; /* into private copies, since they were dropped last */
 
+	struct queued *queue; /* in the order of positions */
+	struct queued **queue_tail;
+
 	/* What one thread does for all, with the lock dropped; `changed` tells that it is done.
 	 * journal_sync(): each call waits for a sync that began after it. */
 	pthread_cond_t changed;
+	bool leading; /* a group of commits is on its way to the media */
 	bool retiring;
 	bool syncing;
 	uint64_t syncs_begun;
@@ -40,6 +57,18 @@ struct journal {
 
 	_Atomic uint64_t durable; /* what journal_durable_position() says */
 };
+
+/* journal.c: a record is committed: applies it, and tells. The caller holds the lock. */
+void journal_committed_locked(struct journal *j, const struct journal_write *writes, uint32_t count,
+	uint64_t end, void (*applied)(void *context, uint64_t position), void *context);
+
+/* journal_group.c: are commits of this media gathered? */
+bool journal_groups(const struct journal *j);
+/* `q` describes a record that stands behind all others in the log. May drop the lock meanwhile. */
+int journal_commit_grouped_locked(struct journal *j, struct queued *q);
+
+/* journal_sync.c: makes [from, to) of the log durable. No lock. */
+int journal_sync_area(struct journal *j, uint64_t from, uint64_t to);
 
 /* journal_sync.c; the caller holds the lock. */
 

@@ -291,7 +291,7 @@ int journal_recover(struct journal *j, struct journal_recovery *recovery, struct
 		return error;
 
 	j->tail = header.tail;
-	j->commit = end;
+	j->commit = j->stored = end;
 	j->synced = end;
 	atomic_store_explicit(&j->durable, end, memory_order_relaxed);
 	if (!c->read_only)

@@ -113,7 +113,7 @@ uint64_t journal_retirable_locked(const struct journal *j)
 
 /* ---- sync ------------------------------------------------------------------------------------ */
 
-static int sync_area(struct journal *j, uint64_t from, uint64_t to)
+int journal_sync_area(struct journal *j, uint64_t from, uint64_t to)
 {
 	uint64_t area = j->config.area_bytes, start = from % area, bytes = to - from;
 	uint64_t first = bytes < area - start ? bytes : area - start;
@@ -137,7 +137,7 @@ static int sync_once_locked(struct journal *j)
 	pthread_mutex_unlock(&j->lock);
 	error = j->config.sync_data ? j->config.sync_data(j->config.context) : 0;
 	if (!error)
-		error = sync_area(j, from, to);
+		error = journal_sync_area(j, from, to);
 	if (!error && to != from)
 		error = journal_set_position(j, offsetof(struct media_journal, synced), to);
 	pthread_mutex_lock(&j->lock);
@@ -215,7 +215,7 @@ int journal_make_room_locked(struct journal *j, uint64_t need)
 	uint64_t area = j->config.area_bytes;
 
 	for (unsigned tries = 0; tries < ROOM_TRIES; tries++) {
-		uint64_t used = j->commit - j->tail + need;
+		uint64_t used = j->stored - j->tail + need;
 		bool busy = j->syncing || j->retiring;
 		int error = 0;
 
@@ -228,6 +228,9 @@ int journal_make_room_locked(struct journal *j, uint64_t need)
 			pthread_cond_wait(&j->changed, &j->lock);
 		} else if (journal_retirable_locked(j) != j->tail) {
 			error = journal_retire_locked(j, journal_retirable_locked(j));
+		} else if (j->stored != j->commit) {
+			/* Those who wait for their commit see to it, without more room. */
+			pthread_cond_wait(&j->changed, &j->lock);
 		} else {
 			assert(j->config.defer_durable);
 			error = sync_once_locked(j);
@@ -236,5 +239,5 @@ int journal_make_room_locked(struct journal *j, uint64_t need)
 			return error;
 	}
 	/* Others filled what was made free, again and again: what fits now will do. */
-	return j->commit - j->tail + need <= area ? 0 : -EIO;
+	return j->stored - j->tail + need <= area ? 0 : -EIO;
 }

@@ -209,10 +209,22 @@ static void relaxed_crash_keeps_what_was_synced(void **state)
 	try_crashes(300);
 }
 
+/* Where commits share a sync. */
+static void strict_crash_keeps_what_each_thread_was_told(void **state)
+{
+	fixture_open_on_disk(&fx, JOURNAL, THREADS, false);
+	if (region_media(fx.region) != REGION_PAGE_CACHE) {
+		fixture_close(&fx);
+		skip();
+	}
+	try_crashes(300);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest page_cache[] = {
-		cmocka_unit_test(relaxed_crash_keeps_what_was_synced)};
+		cmocka_unit_test(relaxed_crash_keeps_what_was_synced),
+		cmocka_unit_test(strict_crash_keeps_what_each_thread_was_told)};
 	const struct CMUnitTest pmem[] = {
 		cmocka_unit_test(pmem_crash_keeps_what_each_thread_was_told)};
 
