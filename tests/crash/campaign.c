@@ -255,8 +255,14 @@ static void save(const struct script *script, const char *text)
 		perror(options.save);
 		return;
 	}
-	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
-		fprintf(to, "# %.*s\n", (int)strcspn(line, "\n"), line);
+	for (const char *line = text; *line; line += *line == '\n') {
+		size_t bytes = strcspn(line, "\n");
+
+		fputs("# ", to);
+		fwrite(line, 1, bytes, to);
+		fputc('\n', to);
+		line += bytes;
+	}
 	script_print(script, to);
 	if (fclose(to))
 		perror(options.save);
