@@ -172,6 +172,18 @@ case_top_once() {
 		fail "no session with a lease and a pin"
 	grep -Eq ' hold .* w +64.0 KiB .* recall\+pin +\[0, 65536\)' "$CASE_DIR/top" ||
 		fail "no recalled lease"
+	leasectl "$MNT" top --json >"$CASE_DIR/json"
+	python3 - "$CASE_DIR/json" <<-'PYTHON'
+		import json, sys
+		picture = json.load(open(sys.argv[1]))
+		session, = picture["sessions"]
+		lease, = picture["leases"]
+		operation, = picture["operations"]
+		assert operation["operation"] == "truncate" and operation["lease"] == lease["lease"]
+		assert operation["holder_pid"] == session["pid"] == lease["pid"]
+		assert 0 < operation["left_ns"] < 20e9 and "recalled" in lease["flags"]
+		assert picture["arbitration"]["parked"] == 1
+	PYTHON
 	leasectl top --once --sort held >/dev/null || [ $? -eq 1 ] # other mounts may be there
 	refuses "sort takes" leasectl "$MNT" top --once --sort colour
 	kill -TERM "$operation"
@@ -457,6 +469,9 @@ case_audit() {
 	truncate -s 0 "$MNT/file"
 	! found || fail "a revoked mapping is not found"
 	grep -q "kept though lease .* was revoked" "$CASE_DIR/audit" || fail "not why"
+	leasectl "$MNT" quarantine >"$CASE_DIR/quarantine"
+	grep -Eq " 64.0 KiB \[0, 65536\) write revoked pinned" "$CASE_DIR/quarantine" ||
+		fail "$(cat "$CASE_DIR/quarantine")"
 	hold_end a
 }
 

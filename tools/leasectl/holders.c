@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* holders.c - who holds what, and who was in whose way. */
-#include <stdio.h>
+#include <inttypes.h>
 #include <sys/ioctl.h>
 
 #include "leasectl.h"
@@ -18,21 +18,11 @@ const char *lease_flags_text(uint32_t flags, char out[96])
 	return out[0] ? out + 1 : out;
 }
 
-static void show_lease(const struct leasefs_lease_info *l, json_object *rows)
+json_object *lease_json(const struct leasefs_lease_info *l)
 {
-	const char *mode = l->mode == LEASEFS_MODE_WRITE ? "write" : "read";
+	json_object *o = json_object_new_object();
 	char flags[96];
-	json_object *o;
 
-	if (!rows) {
-		printf("%-12llx %8llu %8u %6u %10llu [%llu, %llu) %s %s\n",
-			(unsigned long long)l->lease, (unsigned long long)l->session, l->pid,
-			l->uid, (unsigned long long)l->inode, (unsigned long long)l->offset,
-			(unsigned long long)(l->offset + l->length), mode,
-			lease_flags_text(l->flags, flags));
-		return;
-	}
-	o = json_object_new_object();
 	add_number(o, "lease", l->lease);
 	add_number(o, "session", l->session);
 	add_number(o, "pid", l->pid);
@@ -40,13 +30,26 @@ static void show_lease(const struct leasefs_lease_info *l, json_object *rows)
 	add_number(o, "inode", l->inode);
 	add_number(o, "offset", l->offset);
 	add_number(o, "length", l->length);
-	add_text(o, "mode", mode);
+	add_text(o, "mode", l->mode == LEASEFS_MODE_WRITE ? "write" : "read");
 	add_text(o, "flags", lease_flags_text(l->flags, flags));
 	add_number(o, "range_pins", l->range_pins);
 	add_number(o, "age_ns", l->age_ns);
 	add_number(o, "recall_left_ns", l->recall_left_ns);
 	add_number(o, "quarantine_bytes", l->quarantine_bytes);
-	json_object_array_add(rows, o);
+	return o;
+}
+
+static void print_lease(const struct leasefs_lease_info *l, bool revoked)
+{
+	char flags[96], held[32], range[64];
+
+	printf("%-12" PRIx64 " %8" PRIu64 " %8u %6u %10" PRIu64, l->lease, l->session, l->pid,
+		l->uid, l->inode);
+	if (revoked)
+		printf(" %10s", size_text(l->quarantine_bytes, held));
+	printf(" %s %s %s\n", range_text(l->offset, l->length, range),
+		l->mode == LEASEFS_MODE_WRITE ? "write" : "read",
+		lease_flags_text(l->flags, flags));
 }
 
 static int list_holders(int control, uint64_t inode, bool revoked)
@@ -66,9 +69,16 @@ static int list_holders(int control, uint64_t inode, bool revoked)
 			json_object_put(rows);
 			return failed("leases");
 		}
-		for (uint32_t i = 0; i < page.count; i++)
-			if (!revoked || (page.leases[i].flags & LEASEFS_LEASE_REVOKED))
-				show_lease(&page.leases[i], rows);
+		for (uint32_t i = 0; i < page.count; i++) {
+			const struct leasefs_lease_info *l = &page.leases[i];
+
+			if (revoked && !(l->flags & LEASEFS_LEASE_REVOKED))
+				continue;
+			if (rows)
+				json_object_array_add(rows, lease_json(l));
+			else
+				print_lease(l, revoked);
+		}
 	} while (page.count > 0);
 	if (rows)
 		print_json(rows);

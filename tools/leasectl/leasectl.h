@@ -72,6 +72,7 @@ int failed(const char *what); /* "leasectl: what: errno's words"; LEASECTL_FAILE
 
 /* status.c */
 int do_status(const struct request *r);
+json_object *status_json(const struct leasefs_status *s, const char *mount); /* NULL: a pool */
 
 /* holders.c */
 int do_leases(const struct request *r);
@@ -79,6 +80,7 @@ int do_quarantine(const struct request *r);
 int do_pins(const struct request *r);
 int do_conflicts(const struct request *r);
 const char *lease_flags_text(uint32_t flags, char out[96]);
+json_object *lease_json(const struct leasefs_lease_info *l);
 
 /* files.c */
 int do_layout(const struct request *r);
@@ -103,6 +105,7 @@ struct snapshot {
 /* inode 0: of all files, without range pins. At most `most` of each list. -errno. */
 int snapshot_take(int control, uint64_t inode, size_t most, struct snapshot *out);
 void snapshot_free(struct snapshot *s);
+json_object *snapshot_json(const struct snapshot *s, const char *mount);
 
 /* history.c: the daemon's log of what has happened. */
 struct history_reader {

@@ -116,3 +116,57 @@ void snapshot_free(struct snapshot *s)
 	free(s->pins);
 	*s = (struct snapshot){0};
 }
+
+static json_object *session_json(const struct leasefs_session_info *n)
+{
+	json_object *o = json_object_new_object();
+
+	add_number(o, "session", n->session);
+	add_number(o, "pid", n->pid);
+	add_number(o, "uid", n->uid);
+	add_number(o, "leases", n->leases);
+	add_number(o, "revoked", n->revoked);
+	add_number(o, "range_pins", n->range_pins);
+	add_number(o, "wants", n->wants);
+	add_number(o, "age_ns", n->age_ns);
+	add_bool(o, "closed", n->flags & LEASEFS_SESSION_CLOSED);
+	add_bool(o, "process_gone", n->flags & LEASEFS_SESSION_DEAD);
+	return o;
+}
+
+static json_object *operation_json(const struct leasefs_operation *p)
+{
+	json_object *o = json_object_new_object();
+
+	add_number(o, "number", p->number);
+	add_text(o, "operation", p->operation);
+	add_number(o, "inode", p->inode);
+	add_number(o, "offset", p->offset);
+	add_number(o, "length", p->length);
+	add_number(o, "pid", p->pid);
+	add_number(o, "uid", p->uid);
+	add_number(o, "waited_ns", p->waited_ns);
+	add_number(o, "left_ns", p->left_ns);
+	add_number(o, "lease", p->lease);
+	add_number(o, "session", p->session);
+	add_number(o, "holder_pid", p->holder_pid);
+	add_number(o, "holder_uid", p->holder_uid);
+	return o;
+}
+
+json_object *snapshot_json(const struct snapshot *s, const char *mount)
+{
+	json_object *o = status_json(&s->status, mount), *operations = json_object_new_array(),
+		    *sessions = json_object_new_array(), *leases = json_object_new_array();
+
+	for (size_t i = 0; i < s->operation_count; i++)
+		json_object_array_add(operations, operation_json(&s->operations[i]));
+	for (size_t i = 0; i < s->session_count; i++)
+		json_object_array_add(sessions, session_json(&s->sessions[i]));
+	for (size_t i = 0; i < s->lease_count; i++)
+		json_object_array_add(leases, lease_json(&s->leases[i]));
+	json_object_object_add(o, "operations", operations);
+	json_object_object_add(o, "sessions", sessions);
+	json_object_object_add(o, "leases", leases);
+	return o;
+}

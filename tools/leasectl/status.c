@@ -26,7 +26,7 @@ static void show_size(const char *name, uint64_t bytes)
 	printf("%-18s %s\n", name, size_text(bytes, text));
 }
 
-static void status_json(const struct leasefs_status *s, const char *mount)
+json_object *status_json(const struct leasefs_status *s, const char *mount)
 {
 	json_object *o = json_object_new_object(), *leases = json_object_new_object();
 
@@ -50,8 +50,7 @@ static void status_json(const struct leasefs_status *s, const char *mount)
 	json_object_object_add(o, "mounted", json_object_new_boolean(mount != NULL));
 	if (!mount) {
 		json_object_put(leases);
-		print_json(o);
-		return;
+		return o;
 	}
 	add_number(o, "inodes_cached", s->inodes_cached);
 	add_number(o, "daemon_pid", s->daemon_pid);
@@ -72,7 +71,7 @@ static void status_json(const struct leasefs_status *s, const char *mount)
 	add_number(leases, "revocations", s->revocations);
 	add_number(leases, "busy", s->busy);
 	json_object_object_add(o, "arbitration", leases);
-	print_json(o);
+	return o;
 }
 
 static void status_text(const struct leasefs_status *s, const char *mount)
@@ -144,7 +143,7 @@ static int pool_status(const char *pool)
 	snprintf(s.pool, sizeof(s.pool), "%.*s", (int)sizeof(s.pool) - 1, pool);
 	core_close(c);
 	if (as_json)
-		status_json(&s, NULL);
+		print_json(status_json(&s, NULL));
 	else
 		status_text(&s, NULL);
 	return 0;
@@ -157,7 +156,7 @@ static int mount_status(int control, const char *mount)
 	if (ioctl(control, LEASEFS_IOC_STATUS, &s))
 		return failed(mount);
 	if (as_json)
-		status_json(&s, mount);
+		print_json(status_json(&s, mount));
 	else
 		status_text(&s, mount);
 	return 0;

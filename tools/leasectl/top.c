@@ -243,6 +243,10 @@ static int show_once(struct screen *s, int control)
 
 	if (error)
 		return error;
+	if (as_json) {
+		print_json(snapshot_json(&s->now, s->view.mount));
+		return 0;
+	}
 	picture_make(&p, &s->now, NULL, &s->view);
 	for (size_t i = 0; i < p.count; i++)
 		puts(p.lines[i].text);
@@ -274,7 +278,7 @@ int do_top(const struct request *r)
 		fprintf(stderr, "leasectl: --sort takes left, age, session, pid, inode or held\n");
 		return LEASECTL_USAGE;
 	}
-	if (!r->once && terminal_is_usable())
+	if (!r->once && !as_json && terminal_is_usable())
 		terminal = newterm(NULL, stdout, stdin);
 	error = terminal ? show_live(&s, r->control) : show_once(&s, r->control);
 	if (terminal)

@@ -40,12 +40,13 @@ static const struct verb verbs[] = {
 		"the pool, its media, and what is held and waited for",
 		"Media and what they promise, sizes, the policy, and what has happened since the\n"
 		"daemon's start. Works on a pool that is not mounted, too.\n"},
-	{"top", do_top, 0, 0, false, false, MAY_ONCE | MAY_SORT | MAY_INTERVAL, "",
+	{"top", do_top, 0, 0, false, false, MAY_JSON | MAY_ONCE | MAY_SORT | MAY_INTERVAL, "",
 		"live, full screen: who holds, who waits, and how much happens",
 		"Keys: q quits; s, l, o, a show sessions, leases, operations or all three; the\n"
 		"arrows, PgUp, PgDn, Home and End scroll; < and > choose the column to sort by, r\n"
 		"turns the order round; space stops and goes on; + and - change the interval.\n"
-		"Without a terminal, and with --once, it prints one picture and ends. Columns for\n"
+		"Without a terminal, and with --once or --json, it prints one picture and ends. "
+		"Columns for\n"
 		"--sort: session, pid, held, inode, age, left.\n"},
 	{"watch", do_watch, 0, 1, true, false, MAY_JSON | MAY_ONCE | MAY_ALL | MAY_SESSION,
 		"[FILE]", "what happens, as it happens: grants, recalls, returns, ...",
