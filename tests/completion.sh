@@ -52,6 +52,8 @@ result "domains, as one word" "uid" "$(offers "mkfs.leasefs --domains=u")"
 result "options with values" "--data= --domains=" "$(offers "mkfs.leasefs --d")"
 result "options in a usage line" "-n -v -y" "$(offers "fsck.leasefs -")"
 result "a verb of leasectl" "quarantine" "$(offers "leasectl one quar")"
+result "a verb without a mount" "timeline" "$(offers "leasectl timel")"
+result "a file for it" "file.lease" "$(offers "leasectl timeline fi")"
 result "a file for a verb" "file.lease" "$(offers "leasectl one leases fi")"
 result "scripts" "file.lease" "$(offers "leasescript file")"
 

@@ -84,10 +84,15 @@ _leasefs() {
 		*:-*) _leasefs_words "$(_leasefs_options "$program")" "$cur" ;;
 		leasescript:*) _leasefs_paths -f "$cur" ;;
 		leasectl:*)
-			if [[ ${#words[@]} -eq 3 ]]; then
+			# The mount may be left out: verbs come first, or after a directory.
+			if [[ ${#words[@]} -eq 2 ]]; then
+				compopt -o filenames 2>/dev/null
+				mapfile -t COMPREPLY < <(
+					compgen -d -- "$cur"
+					compgen -W "$(_leasefs_verbs "$program")" -- "$cur"
+				)
+			elif [[ ${#words[@]} -eq 3 && -d ${words[1]} ]]; then
 				_leasefs_words "$(_leasefs_verbs "$program")" "$cur"
-			elif [[ ${#words[@]} -eq 2 ]]; then
-				_leasefs_paths -d "$cur"
 			else
 				_leasefs_paths -f "$cur"
 			fi
