@@ -11,13 +11,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A mounted directory of somebody else's to stand beside ours. */
+struct peer {
+	const char *name;
+	const char *dir;
+};
+
 struct bench {
 	bool quick;
 	int cpu;        /* the processor that client and servers share */
 	int second_cpu; /* another one, or -1 */
 	uint64_t seed;
-	const char *pool_dir; /* where private pools are made */
-	char work[4096];      /* private directory: mount points and logs */
+	const char *pool_dir;    /* where private pools are made */
+	char work[4096];         /* private directory: mount points and logs */
+	const struct peer *peer; /* what pair_start() puts beside ours; NULL: the null server */
 };
 
 int data_group(struct bench *b);

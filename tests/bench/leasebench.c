@@ -20,26 +20,42 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "plot.h"
+#include "progress.h"
 #include "report.h"
 #include "server.h"
 
 static const struct {
 	const char *name;
 	int (*run)(struct bench *b);
+	unsigned rows;  /* about as many; for the progress bar alone */
+	bool has_peers; /* runs on any directory too */
 	const char *about;
 } groups[] = {
-	{"data", data_group, "reads and writes of one file, two writers"},
-	{"metadata", metadata_group, "create, chmod, rename, unlink, mkdir, rmdir"},
-	{"tree", tree_group, "unpacking and removing 20,000 files (rows of the group metadata)"},
-	{"lease", lease_group, "grant, return, pins; truncate and memory beside a million leases"},
-	{"mapping", mapping_group,
+	{"data", data_group, 8, true, "reads and writes of one file, two writers"},
+	{"metadata", metadata_group, 6, true, "create, chmod, rename, unlink, mkdir, rmdir"},
+	{"tree", tree_group, 2, true,
+		"unpacking and removing 20,000 files (rows of the group metadata)"},
+	{"lease", lease_group, 16, false,
+		"grant, return, pins; truncate and memory beside a million leases"},
+	{"mapping", mapping_group, 17, false,
 		"leased mappings beside bare ones; leasing, mapping, giving way"},
-	{"arbitration", arbitration_group,
+	{"arbitration", arbitration_group, 8, false,
 		"a truncate that recalls; work beside a thousand that wait"},
-	{"scale", scale_group,
+	{"scale", scale_group, 14, false,
 		"a million names, a million extents, 1 TiB, mount, recovery, memory"},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
+
+#define PEERS_MAX 8u
+
+struct asked {
+	bool json, check, some;
+	bool selected[GROUPS]; /* if some */
+	const char *plot;
+	unsigned peer_count;
+	struct peer peers[PEERS_MAX];
+};
 
 static struct bench bench = {.cpu = -1, .second_cpu = -1, .seed = 1, .pool_dir = "/dev/shm"};
 
@@ -81,19 +97,42 @@ int scale_group(struct bench *b)
 	return result;
 }
 
+static void list_groups(FILE *out)
+{
+	for (size_t i = 0; i < GROUPS; i++)
+		fprintf(out, "  %-12s %s\n", groups[i].name, groups[i].about);
+}
+
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: leasebench [options]\n"
-		     "  --group G       only this group (may be given again)\n"
-		     "  --quick         fewer rounds and smaller sizes\n"
-		     "  --json          one JSON object a row\n"
-		     "  --check         exit status 3 if a target is missed\n"
-		     "  --pool-dir DIR  where private pools are made (/dev/shm)\n"
-		     "  --cpu N         the processor to share (the first one allowed)\n"
-		     "  --seed N        of random places (1)\n"
-		     "groups:\n");
-	for (size_t i = 0; i < GROUPS; i++)
-		fprintf(out, "  %-12s    %s\n", groups[i].name, groups[i].about);
+	fputs("usage: leasebench [options]\n"
+	      "Measures leasefs beside baselines of the same run, in turns, on one processor.\n\n"
+	      "  --group G          only this group (may be given again)\n"
+	      "  --list             the groups\n"
+	      "  --quick            fewer rounds and smaller sizes: a minute, and rough\n"
+	      "  --json             one JSON object a row\n"
+	      "  --plot FILE.svg    a picture of the rows as well\n"
+	      "  --peer NAME=DIR    the groups data, metadata and tree beside any mounted "
+	      "directory,\n"
+	      "                     too (may be given again)\n"
+	      "  --check            exit status 3 if a target is missed\n"
+	      "  --pool-dir DIR     where private pools are made (/dev/shm)\n"
+	      "  --cpu N            the processor to share (the first one allowed)\n"
+	      "  --seed N           of random places (1)\n"
+	      "  --help             this text\n\n"
+	      "groups:\n",
+		out);
+	list_groups(out);
+	fputs("\nA row: ours, the baseline, their ratio, the spread of the rounds' ratios, the "
+	      "target "
+	      "of the\nratio. The baseline 'null' is a FUSE server that does nothing. A spread "
+	      "above "
+	      "0.2 says that\nthe machine was busy: run again. docs/performance.md explains the "
+	      "rows.\n"
+	      "\n  leasebench --quick --group lease       a first look\n"
+	      "  leasebench --plot run.svg              everything, some minutes\n"
+	      "  leasebench --peer ext4=/mnt/ext4       beside another filesystem\n",
+		out);
 }
 
 static int choose_processors(void)
@@ -157,31 +196,59 @@ static int select_group(bool selected[GROUPS], const char *name)
 	return -1;
 }
 
-int main(int argc, char **argv)
+static int add_peer(struct asked *a, char *argument)
+{
+	char *dir = strchr(argument, '=');
+
+	if (dir == NULL || dir == argument || dir[1] == '\0') {
+		fprintf(stderr, "leasebench: --peer %s: expected NAME=DIR\n", argument);
+		return -1;
+	}
+	if (a->peer_count == PEERS_MAX) {
+		fprintf(stderr, "leasebench: more than %u peers\n", PEERS_MAX);
+		return -1;
+	}
+	*dir = '\0';
+	a->peers[a->peer_count++] = (struct peer){.name = argument, .dir = dir + 1};
+	return 0;
+}
+
+/* 0: go on; otherwise the exit status, plus one. */
+static int parse(int argc, char **argv, struct asked *a)
 {
 	static const struct option options[] = {{"group", required_argument, NULL, 'g'},
-		{"quick", no_argument, NULL, 'q'}, {"json", no_argument, NULL, 'j'},
-		{"check", no_argument, NULL, 'c'}, {"pool-dir", required_argument, NULL, 'p'},
-		{"cpu", required_argument, NULL, 'u'}, {"seed", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'}, {0}};
-	bool json = false, check = false, some = false, selected[GROUPS] = {false};
-	int option, result = 0;
+		{"list", no_argument, NULL, 'l'}, {"quick", no_argument, NULL, 'q'},
+		{"json", no_argument, NULL, 'j'}, {"plot", required_argument, NULL, 'o'},
+		{"peer", required_argument, NULL, 'e'}, {"check", no_argument, NULL, 'c'},
+		{"pool-dir", required_argument, NULL, 'p'}, {"cpu", required_argument, NULL, 'u'},
+		{"seed", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {
 		case 'g':
-			some = true;
-			if (select_group(selected, optarg) != 0)
-				return 2;
+			a->some = true;
+			if (select_group(a->selected, optarg) != 0)
+				return 2 + 1;
 			break;
+		case 'l':
+			list_groups(stdout);
+			return 0 + 1;
 		case 'q':
 			bench.quick = true;
 			break;
 		case 'j':
-			json = true;
+			a->json = true;
+			break;
+		case 'o':
+			a->plot = optarg;
+			break;
+		case 'e':
+			if (add_peer(a, optarg) != 0)
+				return 2 + 1;
 			break;
 		case 'c':
-			check = true;
+			a->check = true;
 			break;
 		case 'p':
 			bench.pool_dir = optarg;
@@ -194,16 +261,53 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			usage(stdout);
-			return 0;
+			return 0 + 1;
 		default:
-			usage(stderr);
-			return 2;
+			fputs("leasebench --help says more\n", stderr);
+			return 2 + 1;
 		}
 	}
-	if (optind != argc) {
-		usage(stderr);
-		return 2;
+	if (optind == argc)
+		return 0;
+	fprintf(stderr, "leasebench: %s: there are options only; --help says more\n", argv[optind]);
+	return 2 + 1;
+}
+
+/* The group itself, then beside each peer. */
+static int run_group(const struct asked *a, size_t i)
+{
+	int result;
+
+	progress_group(groups[i].name);
+	result = groups[i].run(&bench);
+	for (unsigned k = 0; k < a->peer_count && groups[i].has_peers; k++) {
+		bench.peer = &a->peers[k];
+		report_peer(bench.peer->name);
+		if (groups[i].run(&bench) != 0)
+			result = -1;
 	}
+	bench.peer = NULL;
+	report_peer(NULL);
+	progress_hide();
+	if (result != 0)
+		fprintf(stderr, "leasebench: group %s could not be run to its end\n",
+			groups[i].name);
+	return result;
+}
+
+static bool is_asked(const struct asked *a, size_t i)
+{
+	return !a->some || a->selected[i];
+}
+
+int main(int argc, char **argv)
+{
+	struct asked asked = {0};
+	int result = parse(argc, argv, &asked);
+	unsigned rows = 0;
+
+	if (result != 0)
+		return result - 1;
 	if (server_find_programs() != 0 || choose_processors() != 0 || make_work_directory() != 0)
 		return 1;
 	atexit(clean_up);
@@ -211,15 +315,20 @@ int main(int argc, char **argv)
 	signal(SIGTERM, on_signal);
 	signal(SIGHUP, on_signal);
 	signal(SIGPIPE, on_signal);
-	report_begin(json);
+	for (size_t i = 0; i < GROUPS; i++)
+		rows += is_asked(&asked, i)
+				? groups[i].rows *
+					  (1 + (groups[i].has_peers ? asked.peer_count : 0))
+				: 0;
+	report_begin(asked.json, asked.plot != NULL);
+	progress_begin(rows);
 	for (size_t i = 0; i < GROUPS; i++) {
-		if ((!some || selected[i]) && groups[i].run(&bench) != 0) {
-			fprintf(stderr, "leasebench: group %s could not be run to its end\n",
-				groups[i].name);
+		if (is_asked(&asked, i) && run_group(&asked, i) != 0)
 			result = 1;
-		}
 	}
-	if (result == 0 && check && report_missed() > 0)
+	if (asked.plot != NULL && plot_write(asked.plot) != 0)
+		result = 1;
+	if (result == 0 && asked.check && report_missed() > 0)
 		result = 3;
 	return result;
 }

@@ -12,7 +12,8 @@ int pair_start(struct bench *b, struct pair *p, uint64_t pool_bytes)
 {
 	*p = (struct pair){.roots = {-1, -1}};
 	if (server_start_ours(b, &p->servers[SIDE_OURS], "ours", pool_bytes) != 0 ||
-		server_start_null(b, &p->servers[SIDE_BASELINE], "null") != 0)
+		(b->peer != NULL ? server_use_peer(b, &p->servers[SIDE_BASELINE])
+				 : server_start_null(b, &p->servers[SIDE_BASELINE], "null")) != 0)
 		return -1;
 	for (int side = 0; side < SIDES; side++) {
 		p->roots[side] = open(p->servers[side].mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -31,6 +32,8 @@ int pair_stop(struct pair *p)
 	for (int side = 0; side < SIDES; side++) {
 		if (p->roots[side] >= 0)
 			close(p->roots[side]);
+		if (p->servers[side].mount[0] == '\0')
+			continue; /* it was never begun */
 		if (server_stop(&p->servers[side]) != 0)
 			result = -1;
 		server_discard(&p->servers[side]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * pair.h - leasefs and the null server, mounted side by side for one group.
+ * pair.h - leasefs and the null server, mounted side by side for one group; or leasefs and a peer,
+ * if the bench has one.
  */
 #ifndef BENCH_PAIR_H
 #define BENCH_PAIR_H

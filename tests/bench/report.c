@@ -8,15 +8,26 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "plot.h"
+#include "progress.h"
+
 static struct {
 	bool json;
+	bool plot;
+	const char *peer;
 	bool headed;
 	unsigned missed;
 } report;
 
-void report_begin(bool json)
+void report_begin(bool json, bool plot)
 {
 	report.json = json;
+	report.plot = plot;
+}
+
+void report_peer(const char *name)
+{
+	report.peer = name;
 }
 
 static struct json_object *number(double value)
@@ -82,11 +93,15 @@ void report_row(const struct row *row)
 
 	if (!ok)
 		report.missed++;
+	if (report.plot)
+		plot_add(row, ratio, ok);
+	progress_hide();
 	if (report.json)
 		print_json(row, ratio, ok);
 	else
 		print_text(row, ratio, ok);
 	fflush(stdout);
+	progress_row();
 }
 
 void report_against(const char *group, const char *name, const char *unit, const struct series *s,
@@ -110,7 +125,10 @@ void report_against(const char *group, const char *name, const char *unit, const
 void report_series(const char *group, const char *name, const char *unit, const struct series *s,
 	double target)
 {
-	report_against(group, name, unit, s, "null", target);
+	if (report.peer != NULL)
+		report_against(group, name, unit, s, report.peer, NAN);
+	else
+		report_against(group, name, unit, s, "null", target);
 }
 
 void report_limit(const char *group, const char *name, const char *unit, double ours, double limit)

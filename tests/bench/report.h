@@ -29,7 +29,10 @@ struct row {
 	enum target_sense sense;
 };
 
-void report_begin(bool json);
+/* `plot`: keep the rows for plot_write(). */
+void report_begin(bool json, bool plot);
+/* From now on report_series() is about that peer, without targets; NULL: the null server again. */
+void report_peer(const char *name);
 void report_row(const struct row *row);
 /* The usual row: a series of ours against the null server. */
 void report_series(const char *group, const char *name, const char *unit, const struct series *s,

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
+
 static int by_value(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -37,6 +39,8 @@ void series_add(struct series *s, enum side side, double value)
 {
 	assert(s->count[side] < SERIES_ROUNDS_MAX);
 	s->values[side][s->count[side]++] = value;
+	if (side == SIDE_OURS)
+		progress_round();
 }
 
 double series_median(const struct series *s, enum side side)

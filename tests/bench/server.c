@@ -250,6 +250,18 @@ int server_start_null(struct bench *b, struct server *s, const char *name)
 	return server_restart(b, s);
 }
 
+int server_use_peer(struct bench *b, struct server *s)
+{
+	name_files(b, s, "peer");
+	snprintf(s->mount, sizeof(s->mount), "%s/leasebench.%d", b->peer->dir, (int)getpid());
+	if (mkdir(s->mount, 0755) != 0) {
+		perror(s->mount);
+		return -1;
+	}
+	snprintf(s->pool, sizeof(s->pool), "%s", s->mount); /* goes when it is discarded */
+	return 0;
+}
+
 /* ---- end ------------------------------------------------------------------------------------- */
 
 static int unmount(const char *mount, int lazy)
