@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * test_leasemgr_nomem.c - arbitration with each allocation of memory refused once.
+ * test_leasemgr_nomem.c - arbitration with each allocation of memory refused once, and with more to
+ * be told to a holder than anybody would queue.
  *
  * What can be refused says -ENOMEM, has changed nothing, and can be done afterwards. What cannot
  * fail (a deadline, a death, the freeing of blocks) does without: never fewer blocks are kept from
@@ -21,8 +22,9 @@
 
 #define K 1024ull
 #define INO 7u
-#define SLOTS 64u
+#define SLOTS 16384u
 #define FAULTS_MAX 100u
+#define FLOOD 10000u /* leases */
 
 struct holder {
 	struct lm_session *session;
@@ -131,20 +133,26 @@ static int grant(struct world *w, struct holder *h, uint64_t ino, uint64_t start
 
 #define TO_WRITE 2u
 
-static void setup(struct world *w)
+static void create(struct world *w, bool check)
 {
 	const struct lm_config config = {.ops = &ops,
 		.context = w,
 		.seed = 1,
 		.drain_ns = LM_DRAIN_NS_DEFAULT,
-		.check = true};
-	struct lm_grant other;
+		.check = check};
 
 	memset(w, 0, sizeof(*w));
 	w->now = 1;
 	assert_int_equal(lm_create(&config, &w->lm), 0);
 	assert_int_equal(lm_policy_parse("recall:500ms/busy", &w->policy), 0);
 	assert_int_equal(lm_session_open(w->lm, 100, 1000, &w->a, &w->a.session), 0);
+}
+
+static void setup(struct world *w)
+{
+	struct lm_grant other;
+
+	create(w, true);
 	assert_int_equal(lm_session_open(w->lm, 200, 1000, &w->b, &w->b.session), 0);
 	assert_int_equal(grant(w, &w->a, INO, 0, 64 * K, TO_WRITE, &w->lease), 0);
 	assert_int_equal(grant(w, &w->b, INO, 32 * K, 96 * K, 0, &other), 0);
@@ -352,11 +360,45 @@ static void creation_without_memory_leaves_nothing(void **state)
 	lm_destroy(lm);
 }
 
+/* Who reads no events is told all the same what is so by then, once for each lease. */
+static void events_that_nobody_reads_are_kept(void **state)
+{
+	static uint8_t told[FLOOD];
+	static struct world w;
+	struct lm_event e;
+	struct lm_grant g;
+	unsigned count = 0;
+
+	create(&w, false);
+	for (unsigned i = 0; i < FLOOD; i++)
+		assert_int_equal(grant(&w, &w.a, INO, i * 4 * K, (i + 1) * 4 * K, TO_WRITE, &g), 0);
+	/* Recalled, and cancelled, and recalled again, and revoked. */
+	for (unsigned round = 0; round < 3; round++) {
+		assert_int_equal(change(&w, 0, FLOOD * 4 * K), LM_PARKED);
+		assert_int_equal(lm_change_interrupt(w.change, w.now), 0);
+	}
+	assert_int_equal(change(&w, 0, FLOOD * 4 * K), LM_PARKED);
+	w.now += 1000000000ull;
+	lm_tick(w.lm, w.now);
+	assert_int_equal(w.verdict, 0);
+	lm_change_end(w.change, w.now);
+	lm_check(w.lm);
+	while (lm_event_next(w.a.session, &e)) {
+		assert_int_equal(e.kind, LM_EVENT_REVOKED);
+		assert_true(e.start % (4 * K) == 0 && e.start / (4 * K) < FLOOD);
+		assert_int_equal(told[e.start / (4 * K)]++, 0);
+		count++;
+	}
+	assert_int_equal(count, FLOOD);
+	lm_destroy(w.lm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_refused_changes_nothing),
 		cmocka_unit_test(creation_without_memory_leaves_nothing),
+		cmocka_unit_test(events_that_nobody_reads_are_kept),
 	};
 
 	return cmocka_run_group_tests_name("leasemgr-nomem", tests, NULL, NULL);
