@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,9 +29,11 @@
 #include "bed.h"
 #include "explore.h"
 #include "planted.h"
+#include "scratch.h"
 #include "shrink.h"
 
 #define WORKERS_MAX 64u
+#define PROGRESS_S 60
 #define LONG_OPS_MIN 20u
 #define LONG_OPS_MAX 120u
 
@@ -63,6 +66,14 @@ static struct {
 };
 
 static double started;
+static volatile sig_atomic_t interrupted;
+
+/* Shared by all: a worker that sees `stop` ends after the script that it is at. */
+struct sharing {
+	_Atomic bool stop;
+	struct worker workers[WORKERS_MAX];
+};
+static struct sharing *shared;
 
 static double now(void)
 {
@@ -74,6 +85,8 @@ static double now(void)
 
 static bool time_is_up(void)
 {
+	if (shared && atomic_load(&shared->stop))
+		return true;
 	return options.seconds > 0 && now() - started >= options.seconds;
 }
 
@@ -159,7 +172,7 @@ static void work(struct worker *w, unsigned number)
 		if (!try_script(w, 0, &options.limits))
 			goto out;
 	}
-	w->done = true;
+	w->done = !interrupted;
 out:
 	explorer_remove();
 }
@@ -182,48 +195,13 @@ static void start(struct worker *w, unsigned number)
 	w->pid = pid;
 }
 
-/* Which worker ended with a finding, or by itself; NULL: none. Ends the others then. */
-static struct worker *await(struct worker *workers)
-{
-	struct worker *bad = NULL;
-	unsigned running = options.workers;
-
-	while (running > 0) {
-		int status;
-		pid_t pid = waitpid(-1, &status, 0);
-
-		if (pid < 0) {
-			perror("waitpid");
-			exit(2);
-		}
-		for (unsigned i = 0; i < options.workers; i++) {
-			struct worker *w = &workers[i];
-
-			if (w->pid != pid)
-				continue;
-			running--;
-			w->pid = 0;
-			if (w->done || bad)
-				continue;
-			if (!w->found)
-				snprintf(w->finding.text, sizeof(w->finding.text),
-					"the process ended, status %#x", status);
-			bad = w;
-			for (unsigned k = 0; k < options.workers; k++)
-				if (workers[k].pid)
-					kill(workers[k].pid, SIGTERM);
-		}
-	}
-	return bad;
-}
-
-static void report(const struct worker *workers)
+static uint64_t report(void)
 {
 	struct explore_stats sum = {0};
 	double seconds = now() - started;
 
 	for (unsigned i = 0; i < options.workers; i++) {
-		const struct explore_stats *s = &workers[i].stats;
+		const struct explore_stats *s = &shared->workers[i].stats;
 
 		sum.scripts += s->scripts;
 		sum.operations += s->operations;
@@ -241,10 +219,60 @@ static void report(const struct worker *workers)
 		options.workers);
 	if (options.refuse)
 		printf("%lu syncs were refused\n", (unsigned long)sum.refused);
-	if (sum.states < options.least_states) {
-		printf("that is less than %lu states\n", (unsigned long)options.least_states);
-		exit(2);
+	fflush(stdout);
+	return sum.states;
+}
+
+static void on_interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* What ended; NULL: it was done with everything. */
+static struct worker *reap(pid_t pid, int status)
+{
+	for (unsigned i = 0; i < options.workers; i++) {
+		struct worker *w = &shared->workers[i];
+
+		if (w->pid != pid)
+			continue;
+		w->pid = 0;
+		if (w->done || (!w->found && interrupted))
+			return NULL;
+		if (!w->found)
+			snprintf(w->finding.text, sizeof(w->finding.text),
+				"the process ended, status %#x", status);
+		return w;
 	}
+	return NULL;
+}
+
+/* Which worker ended with a finding, or by itself; NULL: none. The others end then, too. */
+static struct worker *await(const sigset_t *child_signal)
+{
+	const struct timespec progress = {.tv_sec = PROGRESS_S};
+	unsigned running = options.workers;
+	struct worker *bad = NULL;
+
+	while (running > 0) {
+		int status, number = sigtimedwait(child_signal, NULL, &progress);
+		pid_t pid;
+
+		if (number < 0 && errno == EAGAIN)
+			report();
+		if (interrupted)
+			atomic_store(&shared->stop, true);
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+			struct worker *w = reap(pid, status);
+
+			running--;
+			if (!w || bad)
+				continue;
+			bad = w;
+			atomic_store(&shared->stop, true);
+		}
+	}
+	return bad;
 }
 
 static void save(const struct script *script, const char *text)
@@ -270,21 +298,33 @@ static void save(const struct script *script, const char *text)
 
 static int campaign(void)
 {
-	struct worker *workers = mmap(NULL, options.workers * sizeof(*workers),
-			      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
-		      *bad;
+	struct sigaction action = {.sa_handler = on_interrupt};
+	struct worker *bad;
+	sigset_t child_signal;
+	uint64_t states;
 
-	if (workers == MAP_FAILED) {
+	shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
 		perror("mmap");
 		return 2;
 	}
+	/* One for all, so that what a worker leaves behind goes with it. */
+	media_place(scratch_directory(access("/dev/shm", W_OK) ? NULL : "/dev/shm"));
+	sigemptyset(&child_signal);
+	sigaddset(&child_signal, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child_signal, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
 	started = now();
 	for (unsigned i = 0; i < options.workers; i++)
-		start(&workers[i], i);
-	bad = await(workers);
+		start(&shared->workers[i], i);
+	bad = await(&child_signal);
 	if (!bad) {
-		report(workers);
-		return options.must_find ? 1 : 0;
+		states = report();
+		if (states < options.least_states)
+			printf("that is less than %lu\n", (unsigned long)options.least_states);
+		return interrupted || states < options.least_states ? 2 : options.must_find;
 	}
 	printf("after %lu sequences: %s\n", (unsigned long)bad->stats.scripts, bad->finding.text);
 	shrink(&bad->script, &options.limits, &bad->finding);

@@ -33,8 +33,11 @@ struct media_reads {
 	uint8_t *written[MEDIA_REGIONS]; /* ... and not written before */
 };
 
-/* Formats a pool in a new directory under /dev/shm, which media_remove() takes away. Exits with a
- * sentence when that cannot be. */
+/* Where pools are to be made; if nothing is said, under /dev/shm, or $TMPDIR without that. The text
+ * is borrowed. */
+void media_place(const char *directory);
+/* Formats a pool in a new directory there, which media_remove() takes away. Exits with a sentence
+ * when that cannot be. */
 void media_make(enum media_kind kind);
 void media_remove(void);
 const char *media_pool(void);
