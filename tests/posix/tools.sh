@@ -528,6 +528,43 @@ case_usage() {
 	exits 0 "^leasectl " --version
 }
 
+# More than a page of each: sessions, operations that wait, leases.
+case_many() {
+	tools_mount
+	PYTHONPATH=$HERE python3 - "$MNT" <<-'PYTHON'
+		import json, os, subprocess, sys, threading, time
+		from client import Session
+		mount = sys.argv[1]
+		os.setxattr(mount, "user.leasefs.policy", b"recall:60s/busy")
+		sessions = [Session(mount) for _ in range(130)]
+		files, leases = [], []
+		for i in range(70):
+		    fd = os.open("%s/many%d" % (mount, i), os.O_RDWR | os.O_CREAT)
+		    os.write(fd, bytes(8192))
+		    files.append(fd)
+		    leases.append(sessions[i].grant(fd, 0, 8192)[0])
+		# From another process: an operation of the holder's own would not wait.
+		children = [subprocess.Popen(["truncate", "-s", "0", "%s/many%d" % (mount, i)])
+		            for i in range(70)]
+		def picture():
+		    return json.loads(subprocess.check_output(["leasectl", mount, "top", "--json"]))
+		end = time.monotonic() + 30
+		while picture()["arbitration"]["parked"] < 70:
+		    assert time.monotonic() < end, "not all are parked"
+		    time.sleep(0.05)
+		p = picture()
+		assert len({s["session"] for s in p["sessions"]}) == len(p["sessions"]) == 130
+		assert len({o["number"] for o in p["operations"]}) == len(p["operations"]) == 70
+		assert {o["lease"] for o in p["operations"]} == set(leases)
+		assert sorted(l["lease"] for l in p["leases"]) == sorted(leases)
+		assert all("recalled" in l["flags"] and l["recall_left_ns"] > 0 for l in p["leases"])
+		for i in range(70):
+		    sessions[i].give_back(leases[i])
+		assert all(child.wait(30) == 0 for child in children)
+		assert picture()["operations"] == []
+	PYTHON
+}
+
 # Of a file: its own leases alone, however many others there are.
 case_leases_of_a_file() {
 	tools_mount

@@ -89,10 +89,14 @@ static int look_at_mapping(struct audit *a, struct finding *f, uint64_t offset, 
 	return error;
 }
 
-static bool find_region(const struct audit *a, dev_t device, uint64_t inode, uint32_t *out)
+/* Some filesystems show another device in maps than in stat(2): then the name has to do. */
+static bool find_region(
+	const struct audit *a, dev_t device, uint64_t inode, const char *line, uint32_t *out)
 {
 	for (size_t i = 0; i < a->claims.region_count; i++) {
-		if (a->claims.regions[i].device == device && a->claims.regions[i].inode == inode) {
+		const struct region_file *r = &a->claims.regions[i];
+
+		if (r->inode == inode && (r->device == device || strstr(line, r->path))) {
 			*out = (uint32_t)i;
 			return true;
 		}
@@ -124,7 +128,8 @@ static int look_at_process(struct audit *a, uint32_t pid)
 
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %x:%x %" SCNu64, &start,
 			    &end, &offset, &major_number, &minor_number, &inode) != 6 ||
-			!find_region(a, makedev(major_number, minor_number), inode, &f.region))
+			!find_region(
+				a, makedev(major_number, minor_number), inode, line, &f.region))
 			continue;
 		f.address = start;
 		error = look_at_mapping(a, &f, offset, end - start);

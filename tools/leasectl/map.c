@@ -332,8 +332,10 @@ static void draw_extent(struct map *m, const struct leasefs_extent *e, size_t pa
 		svg_box(m->out, (struct box){b.x, b.y + b.h / 2, b.w, b.h / 2}, "unwritten", NULL);
 	snprintf(tip, sizeof(tip), "%s%s", size_text(e->length, size),
 		e->state == LEASEFS_EXTENT_UNWRITTEN && b.w > 120 ? " unwritten" : "");
-	svg_text(m->out, b.x + b.w / 2, b.y + (e->state == LEASEFS_EXTENT_UNWRITTEN ? 11 : 17),
-		SVG_MIDDLE, "small", svg_fit(tip, b.w - 6, fitted));
+	if (svg_text_px(tip) <= b.w)
+		svg_text(m->out, b.x + b.w / 2,
+			b.y + (e->state == LEASEFS_EXTENT_UNWRITTEN ? 11 : 17), SVG_MIDDLE, "small",
+			tip);
 	if (n < m->region_count)
 		draw_ribbon(m, e, n);
 }
