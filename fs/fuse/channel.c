@@ -48,6 +48,7 @@
 #include "seats.h"
 
 #define MAX_WRITE (1u << 20)            /* what the kernel carries in one request */
+#define SMALL_WRITE (128u << 10)        /* what it did before Linux 4.20 */
 #define BUFFER_BYTES (MAX_WRITE + 4096) /* and its header */
 #define BACKGROUND_REQUESTS 128u
 #define FOREMAN_TICK_NS 500000
@@ -83,6 +84,7 @@ struct channel {
 	sem_t foreman_wanted;
 	pthread_t foreman;
 	uint32_t offered, offered2; /* by the kernel's INIT */
+	bool direct_mmap;           /* is to be used, if offered */
 	bool kills_privileges;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t gone;
@@ -149,7 +151,9 @@ static int hook_init(struct daemon *d)
 static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
 {
 	ch->kills_privileges = conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2;
-	conn->want |= conn->capable & (FUSE_CAP_HANDLE_KILLPRIV_V2 | FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+	conn->want |= conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2;
+	if (ch->direct_mmap)
+		conn->want |= conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
 }
 
 #else
@@ -165,7 +169,8 @@ static void init_reply(struct channel *ch, struct iovec *vector, int count)
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		ch->kills_privileges = true;
 	}
-	if ((ch->offered & FUSE_INIT_EXT) && (ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP)) {
+	if (ch->direct_mmap && (ch->offered & FUSE_INIT_EXT) &&
+		(ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP)) {
 		out->flags |= FUSE_INIT_EXT;
 		out->flags2 |= FLAGS2_DIRECT_IO_ALLOW_MMAP;
 	}
@@ -453,7 +458,10 @@ fail:
 
 void channel_negotiate(struct daemon *d, struct fuse_conn_info *conn)
 {
-	conn->max_write = MAX_WRITE;
+	bool large = !(d->options->without & OPTIONS_WITHOUT_LARGE_REQUESTS);
+
+	d->channel->direct_mmap = !(d->options->without & OPTIONS_WITHOUT_DIRECT_MMAP);
+	conn->max_write = large ? MAX_WRITE : SMALL_WRITE;
 	conn->max_background = BACKGROUND_REQUESTS;
 	conn->congestion_threshold = BACKGROUND_REQUESTS * 3 / 4;
 	/* The two versions exclude each other. */

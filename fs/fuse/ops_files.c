@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "nodes.h"
 #include "operation.h"
 #include "ops.h"
+#include "options.h"
 #include "file_policy.h"
 #include "reply.h"
 
@@ -32,6 +34,9 @@ static void file_open(
 	fi->noflush = 1;
 	fi->keep_cache = 1;
 	fi->direct_io = arbitrate_direct_io(d, core_ino(ip));
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+	fi->parallel_direct_writes = !(d->options->without & OPTIONS_WITHOUT_PARALLEL_WRITES);
+#endif
 }
 
 static void file_close(struct daemon *d, struct open_file *file)
@@ -123,13 +128,30 @@ static int open_run(struct operation *op)
 	return result;
 }
 
+/*
+ * As fuse_reply_open(), with a flag that libfuse has a name for since 3.15 only (files that are
+ * created do without it before that, until they are opened again). It lets direct
+ * writes that do not extend the file go on side by side: our own lock is held for each of them
+ * while its bytes are copied, not for the whole round trip.
+ */
+static int reply_open(fuse_req_t req, const struct daemon *d, const struct fuse_file_info *fi)
+{
+	struct fuse_open_out out = {.fh = fi->fh, .open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH};
+
+	if (fi->direct_io)
+		out.open_flags |= FOPEN_DIRECT_IO;
+	if (!(d->options->without & OPTIONS_WITHOUT_PARALLEL_WRITES))
+		out.open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
 static void open_reply(struct operation *op, int result)
 {
 	struct opening *o = (struct opening *)op;
 
 	if (result != 0)
 		reply_error(op->req, result);
-	else if (fuse_reply_open(op->req, &o->fi) != 0)
+	else if (reply_open(op->req, op->daemon, &o->fi) != 0)
 		file_close(op->daemon, open_file_of(&o->fi));
 }
 

@@ -124,6 +124,30 @@ static int set_plain_type(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
+/* A list with colons between. */
+static int set_without(struct options *o, const char *value, struct diag *d)
+{
+	static const char *const names[] = {"large_requests", "parallel_writes", "direct_mmap"};
+	size_t count = sizeof(names) / sizeof(names[0]), i;
+
+	while (*value != '\0') {
+		size_t length = strcspn(value, ":");
+
+		for (i = 0; i < count; i++) {
+			if (strlen(names[i]) == length && memcmp(names[i], value, length) == 0)
+				break;
+		}
+		if (i == count)
+			return diag_set(d, -EINVAL,
+				"without=: '%.*s' is none of large_requests, parallel_writes and"
+				" direct_mmap",
+				(int)length, value);
+		o->without |= 1u << i;
+		value += length + (value[length] == ':');
+	}
+	return 0;
+}
+
 static int set_debug(struct options *o, const char *value, struct diag *d)
 {
 	o->debug = o->foreground = true;
@@ -152,6 +176,9 @@ static const struct own_option {
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
+	{"without", true, set_without,
+		"for measurements: leave out large_requests, parallel_writes or\n"
+		"                           direct_mmap (with colons between them)"},
 	{"debug", false, set_debug, "as -d"},
 #ifdef LEASEFS_CRASH_POINTS
 	{"crash_at", true, set_crash_at, "for tests: end by SIGKILL at that point"},

@@ -19,6 +19,11 @@
 #define OPTIONS_GRACE_S_MAX 3600ul
 #define OPTIONS_THREADS_IDLE_MAX 2 /* one serves a forget while the other gets the next request */
 
+/* What the kernel offers and is used if it does; each can be left out, to see what it is worth. */
+#define OPTIONS_WITHOUT_LARGE_REQUESTS 1u  /* 1 MiB in one; without: 128 KiB */
+#define OPTIONS_WITHOUT_PARALLEL_WRITES 2u /* direct writes of one file side by side */
+#define OPTIONS_WITHOUT_DIRECT_MMAP 4u     /* MAP_SHARED of what is open for direct I/O */
+
 struct options {
 	char *pool;       /* as given: the source that /proc/mounts shows, but for */
 	char *source;     /* fsname=; or NULL */
@@ -32,6 +37,7 @@ struct options {
 	bool foreground;
 	bool debug;
 	bool plain_type; /* shown as "fuse" */
+	unsigned without; /* OPTIONS_WITHOUT_* */
 	bool help;
 	bool version;
 	unsigned threads_max; /* workers */

@@ -34,6 +34,7 @@ int lease_group(struct bench *b);
 int mapping_group(struct bench *b);
 int arbitration_group(struct bench *b);
 int scale_group(struct bench *b);
+int features_group(struct bench *b);
 
 /* Parts of the lease group. */
 int lease_calls(struct bench *b);

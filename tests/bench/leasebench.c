@@ -44,6 +44,8 @@ static const struct {
 		"a truncate that recalls; work beside a thousand that wait"},
 	{"scale", scale_group, 14, false,
 		"a million names, a million extents, 1 TiB, mount, recovery, memory"},
+	{"features", features_group, 4, false,
+		"what the kernel and libfuse offer: used, and left out"},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 

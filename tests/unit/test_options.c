@@ -124,6 +124,19 @@ static void own_options_are_set(void **state)
 	options_free(&o);
 }
 
+static void features_are_left_out_by_name(void **state)
+{
+	struct options o;
+
+	accepts(&o, "leasefs -o without=large_requests:direct_mmap /pool /mnt");
+	assert_int_equal(o.without, OPTIONS_WITHOUT_LARGE_REQUESTS | OPTIONS_WITHOUT_DIRECT_MMAP);
+	options_free(&o);
+	accepts(&o, "leasefs -o without=parallel_writes /pool /mnt");
+	assert_int_equal(o.without, OPTIONS_WITHOUT_PARALLEL_WRITES);
+	options_free(&o);
+	refuses("leasefs -o without=parallel /pool /mnt", "parallel_writes");
+}
+
 static void an_escaped_comma_belongs_to_the_value(void **state)
 {
 	struct options o;
@@ -210,6 +223,7 @@ int main(void)
 		cmocka_unit_test(relative_paths_become_absolute_and_the_source_stays),
 		cmocka_unit_test(commas_in_the_source_are_escaped),
 		cmocka_unit_test(own_options_are_set),
+		cmocka_unit_test(features_are_left_out_by_name),
 		cmocka_unit_test(an_escaped_comma_belongs_to_the_value),
 		cmocka_unit_test(generic_options_are_passed_over),
 		cmocka_unit_test(what_was_asked_comes_after_the_defaults),
