@@ -130,7 +130,7 @@ static bool try_sequences(struct worker *w, unsigned number, unsigned length)
 {
 	/* There are many triples, and their images are much alike. */
 	struct explore_limits fewer = {
-		.images = options.limits.images / 2,
+		.images = options.limits.images / 3,
 		.nested_one_in = options.limits.nested_one_in * 2,
 		.nested_images = options.limits.nested_images,
 	};
