@@ -295,7 +295,8 @@ static struct view look(struct lm_change *c, bool all)
 static bool waits_for_grace(struct lm_change *c)
 {
 	struct lease_cursor at;
-	struct lease *l = c->lm->status.inherited ? change_first_conflict(c, &at) : NULL;
+	struct lease *l =
+		c->lm->status.inherited && !c->passive ? change_first_conflict(c, &at) : NULL;
 
 	while (l && (!l->inherited || is_own(c, l)))
 		l = next_conflict(c, &at);
@@ -322,6 +323,14 @@ static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns
 	}
 }
 
+static void enter_grace(struct lm_change *c)
+{
+	c->grace = true;
+	c->rung = 0;
+	c->last_chance = false;
+	timer_clear(c->lm, &c->timer);
+}
+
 /* What it waited for has been reclaimed or is gone: its ladder begins. `c` may be no more. */
 static void leave_grace(struct lm_change *c, uint64_t now_ns)
 {
@@ -341,9 +350,13 @@ void change_decide(struct lm_change *c, uint64_t now_ns)
 
 	if (c->state != CHANGE_PARKED)
 		return;
+	if (waits_for_grace(c)) {
+		if (!c->grace) /* a lease that was its own process's is not any more */
+			enter_grace(c);
+		return;
+	}
 	if (c->grace) {
-		if (!waits_for_grace(c))
-			leave_grace(c, now_ns);
+		leave_grace(c, now_ns);
 		return;
 	}
 	v = look(c, c->last_chance);
@@ -467,10 +480,9 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 	c->result = LM_PARKED;
 	c->beginning = !c->grace;
 	recall_all(c);
-	if (c->grace)
-		return LM_PARKED;
-	change_decide(c, now_ns);
-	if (c->result == LM_PARKED && c->state == CHANGE_PARKED)
+	if (!c->grace)
+		change_decide(c, now_ns);
+	if (!c->grace && c->result == LM_PARKED && c->state == CHANGE_PARKED)
 		enter_rung(c, now_ns);
 	c->beginning = false;
 	if (c->result == LM_PARKED && c->state == CHANGE_PARKED && !c->noted)

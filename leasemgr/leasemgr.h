@@ -343,7 +343,7 @@ int lm_session_restore(struct lm *lm, uint64_t number, uint32_t pid, uint32_t ui
 /* `ino` 0: of a file that is no more (a ghost then). `was_recalled`: the holder may know of it. */
 int lm_lease_restore(
 	struct lm_session *s, const struct lm_lease_record *r, bool was_recalled, uint64_t now_ns);
-/* -ENOENT: no lease of the session has that range. `lease` is looked at first. */
+/* -ENOENT: neither that lease nor one that was cut from it has that range. */
 int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t start, uint64_t end,
 	unsigned flags);
 /* That lease's holder may touch blocks that its file does not have any more. */

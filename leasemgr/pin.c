@@ -108,15 +108,18 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t start, uint64_t end,
 	unsigned flags)
 {
-	struct lease *l = lease_find(s, lease);
+	struct lease *l = lease_find(s, lease), *front = l;
 	struct pin *p;
 	int error;
 
 	if (start >= end || (flags & ~LM_PIN_UNBREAKABLE) || pin >> SLOT_BITS >= s->lm->next_id ||
 		s->pin_count >= LM_PINS_PER_SESSION_MAX)
 		return -EUCLEAN;
-	/* A split may have been cut short before the pin's record followed. */
-	for (uint32_t i = 0; !l || start < l->node.start || end > l->node.end; i++) {
+	if (!l)
+		return -ENOENT;
+	/* A split may have been cut short before the pin's record followed the part behind. */
+	for (uint32_t i = 0;
+		!l || l->inode != front->inode || start < l->node.start || end > l->node.end; i++) {
 		if (i >= s->leases.used_slots)
 			return -ENOENT;
 		l = s->leases.items[i];

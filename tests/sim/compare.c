@@ -33,7 +33,8 @@ static struct m_lease *match(struct model *m, const struct lm_lease_info *info, 
 			(uint64_t)l->ino + 1 != info->ino ||
 			(uint64_t)l->start * UNIT != info->start ||
 			(uint64_t)l->end * UNIT != info->end ||
-			l->live != !(info->flags & LM_LEASE_REVOKED))
+			l->live != !(info->flags & LM_LEASE_REVOKED) ||
+			l->inherited != !!(info->flags & LM_LEASE_INHERITED))
 			continue;
 		if (l->id == info->lease)
 			return l;
@@ -54,7 +55,7 @@ static bool revoked_by(const struct model *m, const struct m_want *w, const stru
 
 	return w->used && over && w->ino == l->ino && w->session != l->session &&
 	       (w->exclusive || l->exclusive) && overlap(w->start, w->end, l->start, l->end) &&
-	       !l->in_use && !m_pinned(m, l, w->start, w->end);
+	       !l->in_use && !l->inherited && !m_pinned(m, l, w->start, w->end);
 }
 
 /* No verdict tells the model of a lease that was revoked for another lease: it looks for one. */
@@ -254,7 +255,7 @@ static void check_parked(const struct model *m, const struct m_change *c)
 		if (!l->making && !l->told && !s->closed && !lm_event_waiting(s->lm))
 			fail("a recall of [%d, %d) of %d was lost", l->start, l->end, l->ino);
 	}
-	if (in_use)
+	if (in_use || m_waits_for_grace(m, c))
 		return;
 	if (!others)
 		fail("a change of [%d, %d) of %d waits for nobody", c->start, c->end, c->ino);
@@ -309,7 +310,7 @@ static void check_want(const struct model *m, const struct m_want *w)
 }
 
 /* DMA of dead processes that is over by now. */
-static void drain(struct model *m)
+void m_drain(struct model *m)
 {
 	for (int i = 0; i < LEASES; i++) {
 		struct m_lease *l = &m->leases[i];
@@ -325,11 +326,19 @@ static void drain(struct model *m)
 
 void model_check(struct model *m)
 {
-	drain(m);
+	m_drain(m);
 	explain_ghosts(m);
 	compare_leases(m);
 	check_blocks(m);
 	for (int i = 0; i < CHANGES; i++) {
+		struct m_change *c = &m->changes[i];
+
+		if (c->grace && !m_waits_for_grace(m, c)) {
+			c->grace = false;
+			c->began_ns = m->now;
+		}
+		if (c->state == M_PARKED && m_waits_for_grace(m, c))
+			c->grace = true;
 		if (m->changes[i].state == M_PARKED)
 			check_parked(m, &m->changes[i]);
 		else if (m->changes[i].state == M_ACTIVE)

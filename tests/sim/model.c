@@ -135,17 +135,28 @@ void m_revoke(struct model *m, struct m_lease *l, int start, int end, bool whole
 	start = start > l->start ? start : l->start;
 	end = end < l->end ? end : l->end;
 	if (whole || (start == l->start && end == l->end)) {
-		l->live = false;
+		l->live = l->inherited = false;
 		l->origin = l->id;
 		return;
 	}
 	ghost = part_of(m, l, start, end);
-	ghost->live = false;
+	ghost->live = ghost->inherited = false;
 	ghost->origin = l->id;
 	m_cut(m, l, start, end);
 }
 
 /* ---- verdicts -------------------------------------------------------------------------------- */
+
+bool m_waits_for_grace(const struct model *m, const struct m_change *c)
+{
+	for (int i = 0; i < LEASES; i++) {
+		const struct m_lease *l = &m->leases[i];
+
+		if (m_conflicts(m, c, l) && l->inherited && !m_own(m, c, l))
+			return true;
+	}
+	return false;
+}
 
 static void check_go(struct model *m, struct m_change *c)
 {
@@ -156,6 +167,8 @@ static void check_go(struct model *m, struct m_change *c)
 			continue;
 		if (l->in_use)
 			fail("a change goes on over a lease in the middle of a call");
+		if (l->inherited && !m_own(m, c, l))
+			fail("a change goes on over a lease that may be reclaimed");
 		if (m_own(m, c, l)) {
 			if (m_pinned(m, l, c->start, c->end))
 				fail("a change goes on over its own pin");
@@ -188,8 +201,9 @@ static void check_busy(struct model *m, const struct m_change *c)
 						       overlap(m->pins[p].start, m->pins[p].end,
 							       c->start, c->end));
 	}
-	if (!own && !unbreakable && !(pinned && ladder_is_over(m, c)))
-		fail("EBUSY with %s", pinned ? "its time not over" : "no pin in the way");
+	if (!own && !unbreakable && (c->grace || !(pinned && ladder_is_over(m, c))))
+		fail("EBUSY of [%d, %d) of %d with %s", c->start, c->end, c->ino,
+			pinned ? "its time not over" : "no pin in the way");
 }
 
 void m_verdict(struct model *m, struct m_change *c, int verdict)
@@ -197,6 +211,10 @@ void m_verdict(struct model *m, struct m_change *c, int verdict)
 	if (c->state != M_PARKED)
 		fail("a verdict for what is not waiting");
 	explain_ghosts(m);
+	if (c->grace && !m_waits_for_grace(m, c)) {
+		c->grace = false;
+		c->began_ns = m->now;
+	}
 	if (verdict == -EBUSY) {
 		check_busy(m, c);
 		c->state = M_NONE;
@@ -244,10 +262,12 @@ static void on_slot_split(void *context, void *owner, uint32_t from, uint32_t to
 {
 	if (from == to)
 		fail("slot %u is split from itself", from);
+	record_copy(of(context), owner, from, to);
 }
 
 static void on_slot_free(void *context, void *owner, uint32_t slot)
 {
+	record_clear(of(context), owner, slot);
 }
 
 static void on_ready(void *context, void *owner)
@@ -257,9 +277,10 @@ static void on_ready(void *context, void *owner)
 static void on_verdict(void *context, void *operation, struct lm_change *change, int verdict)
 {
 	struct model *m = of(context);
+	bool let_go = verdict == 0 || m_waits_for_grace(m, operation);
 
 	/* Its revocations, which its caller does not know of yet, have let this one go. */
-	if (verdict == 0 && m->beginning && m->beginning->state == M_PARKED)
+	if (let_go && m->beginning && m->beginning->state == M_PARKED)
 		m_verdict(m, m->beginning, 0);
 	m_verdict(m, operation, verdict);
 }
@@ -276,11 +297,8 @@ static void on_conflict(void *context, const struct lm_conflict *conflict)
 
 static void on_hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {
-	for (uint64_t b = offset / UNIT; b < (offset + length) / UNIT; b++) {
-		if (of(context)->held[b])
-			fail("block %d is held twice", (int)b);
-		of(context)->held[b] = true;
-	}
+	for (uint64_t b = offset / UNIT; b < (offset + length) / UNIT; b++)
+		of(context)->held[b]++;
 }
 
 static void on_release(void *context, uint32_t region, uint64_t offset, uint64_t length)
@@ -288,7 +306,7 @@ static void on_release(void *context, uint32_t region, uint64_t offset, uint64_t
 	for (uint64_t b = offset / UNIT; b < (offset + length) / UNIT; b++) {
 		if (!of(context)->held[b])
 			fail("block %d is released twice", (int)b);
-		of(context)->held[b] = false;
+		of(context)->held[b]--;
 	}
 }
 
@@ -308,7 +326,7 @@ static void on_session_gone(void *context, void *owner)
 
 const struct lm_ops model_ops = {on_slot_pinned, on_slot_recall, on_slot_fresh, on_slot_split,
 	on_slot_free, on_ready, on_verdict, on_signal, on_conflict, on_hold, on_release,
-	on_inode_used, on_inode_idle, on_session_gone};
+	on_inode_used, on_inode_idle, on_session_gone, on_persist, on_pin_moved, on_pin_gone};
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
@@ -322,9 +340,11 @@ void m_wind_up(struct model *m, int session)
 
 		if (!l->used || l->session != session || l->in_use)
 			continue;
-		if (!s->process_gone || m_pinned(m, l, 0, UNITS)) {
+		if (!s->process_gone && s->inherited && l->inherited)
+			continue;
+		if (!s->process_gone || s->inherited || m_pinned(m, l, 0, UNITS)) {
 			l->origin = l->live ? l->id : l->origin;
-			l->live = false;
+			l->live = l->inherited = false;
 			drain = s->process_gone;
 		} else {
 			m_end_lease(m, l);
@@ -356,7 +376,7 @@ void m_drop_session(struct model *m, int session)
 uint8_t m_free_block(const struct model *m)
 {
 	for (int b = 1; b < BLOCKS; b++) {
-		bool used = m->held[b];
+		bool used = m->held[b] > 0;
 
 		for (int u = 0; u < INODES * UNITS; u++)
 			used = used || m->files[u / UNITS][u % UNITS] == b;
@@ -366,21 +386,31 @@ uint8_t m_free_block(const struct model *m)
 	return 0;
 }
 
-void model_init(struct model *m, uint64_t seed, bool check)
+struct lm *model_create(struct model *m, uint64_t seed, uint64_t first_id)
 {
 	struct lm_config config = {.ops = &model_ops,
 		.context = m,
 		.seed = seed,
+		.first_id = first_id,
 		.drain_ns = DRAIN_NS,
-		.check = check};
+		.check = m->check};
+	struct lm *lm;
 
+	if (lm_create(&config, &lm))
+		fail("no memory");
+	return lm;
+}
+
+void model_init(struct model *m, uint64_t seed, bool check)
+{
 	memset(m, 0, sizeof(*m));
 	m->now = 1;
+	m->seed = seed;
+	m->check = check;
 	for (int i = 0; i < POLICIES; i++)
 		if (lm_policy_parse(policy_texts[i], &policies[i]))
 			fail("policy %s", policy_texts[i]);
-	if (lm_create(&config, &m->lm))
-		fail("no memory");
+	m->lm = model_create(m, seed, 1);
 }
 
 void model_end(struct model *m)

@@ -15,7 +15,9 @@
  *   4     no change waits longer than its ladder
  *   5     no lease is granted over a change; nobody waits for a lease with nothing in the way, and
  *         no holder is left without the news of a recall
- *   6     is about restarts of the daemon, which leasemgr does not see
+ *   6     a restart, between any two things that are written down, finds every lease, pin and block
+ *         that a client was told of; and nothing that needs one of them goes on before it was
+ *         reclaimed, or its time is over
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
@@ -36,9 +38,24 @@
 #define WANTS 32
 #define BLOCKS 256
 #define DRAIN_NS 2000u
+#define GRACE_NS 800000u
+
+/* What outlives the daemon. */
+struct m_record {
+	struct lm_lease_record lm; /* lease 0: none */
+	uint8_t blocks[UNITS];     /* its extents */
+};
+struct m_pin_record {
+	uint64_t pin, lease; /* 0: none */
+	int start, end;
+	bool unbreakable;
+};
 
 struct m_session {
 	struct lm_session *lm; /* NULL: free */
+	struct m_record records[SLOTS];
+	struct m_pin_record pin_records[SLOTS];
+	bool inherited; /* nobody has adopted it since the restart; closed, then */
 	uint64_t id;
 	uint32_t pid;
 	bool closed, process_gone;
@@ -50,6 +67,7 @@ struct m_session {
 
 struct m_lease {
 	bool used, live, exclusive, write, making;
+	bool inherited;               /* not reclaimed yet */
 	int session, ino, start, end; /* units */
 	int in_use;
 	uint64_t id;     /* 0: not yet known (a part that was cut) */
@@ -73,8 +91,9 @@ struct m_change {
 	enum lm_kind kind;
 	int ino, start, end;
 	uint32_t pid;
-	uint64_t began_ns;
+	uint64_t began_ns; /* its ladder */
 	int policy;
+	bool grace; /* it waits for inherited leases: the ladder has not begun */
 };
 
 struct m_want {
@@ -87,6 +106,8 @@ struct m_want {
 
 struct model {
 	struct lm *lm;
+	uint64_t seed;
+	bool check;
 	uint64_t now;
 	struct m_session sessions[SESSIONS];
 	struct m_lease leases[LEASES];
@@ -94,7 +115,10 @@ struct model {
 	struct m_change changes[CHANGES];
 	struct m_want wants[WANTS];
 	uint8_t files[INODES][UNITS]; /* 0: hole */
-	bool held[BLOCKS];
+	uint8_t held[BLOCKS];         /* how often */
+	uint64_t grace_end_ns;
+	unsigned crash_in;          /* so many writes from now the daemon is killed; 0: it is not */
+	bool dead;                  /* it has been: nothing is written any more */
 	struct m_change *beginning; /* in lm_change_begin() */
 };
 
@@ -103,6 +127,22 @@ extern const char *const policy_texts[POLICIES];
 extern struct lm_policy policies[POLICIES];
 
 extern const struct lm_ops model_ops;
+
+/* restart.c */
+void on_persist(void *context, void *owner, const struct lm_lease_record *record);
+void on_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease);
+void on_pin_gone(void *context, void *owner, uint64_t pin);
+void record_copy(struct model *m, struct m_session *s, uint32_t from, uint32_t to);
+void record_clear(struct model *m, struct m_session *s, uint32_t slot);
+/* False: the daemon was killed before: the client gets no answer. */
+bool record_grant(struct model *m, const struct m_lease *l);
+bool record_pin(struct model *m, const struct m_pin *p);
+/* The daemon's memory goes, and the next one puts back what was written down. */
+void model_restart(struct model *m);
+void m_drain(struct model *m);      /* what is over by now */
+void m_grace_over(struct model *m); /* as far as the model knows of it, before leasemgr does */
+struct lm *model_create(struct model *m, uint64_t seed, uint64_t first_id);
+bool m_waits_for_grace(const struct model *m, const struct m_change *c);
 
 /* Says what is wrong, and does not return. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -5,6 +5,8 @@
  * The linker's --wrap gives the calls of one function from other files to the wrapper here, so the
  * product has no hooks for it. PLANT says which; meson builds one simulator for each.
  */
+#include <errno.h>
+
 #include "manager.h"
 
 /* Now and then, as what the world has come to says: so a schedule repeats its faults too. */
@@ -102,6 +104,63 @@ void __wrap_timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns);
 void __wrap_timer_set(struct lm *lm, struct timer *t, uint64_t deadline_ns)
 {
 	__real_timer_set(lm, t, due(lm, 5) ? deadline_ns / 2 : deadline_ns);
+}
+#elif defined(PLANT_RESTART_FORGETS_BLOCKS)
+/* What a lease's holder had mapped and its file has let go is not held by the next daemon. */
+int __wrap_lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region,
+	uint64_t region_offset, uint64_t length);
+int __wrap_lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region,
+	uint64_t region_offset, uint64_t length)
+{
+	return 0;
+}
+#elif defined(PLANT_CUT_IS_NOT_WRITTEN)
+/* Now and then a part that is cut off is not written down. */
+void __real_lease_persist(const struct lease *l);
+void __wrap_lease_persist(const struct lease *l);
+void __wrap_lease_persist(const struct lease *l)
+{
+	if (!due(l->session->lm, 10))
+		__real_lease_persist(l);
+}
+#elif defined(PLANT_GRACE_CUT_SHORT)
+int __real_lm_grace_begin(struct lm *lm, uint64_t end_ns, uint64_t now_ns);
+int __wrap_lm_grace_begin(struct lm *lm, uint64_t end_ns, uint64_t now_ns);
+int __wrap_lm_grace_begin(struct lm *lm, uint64_t end_ns, uint64_t now_ns)
+{
+	return __real_lm_grace_begin(lm, now_ns + (end_ns - now_ns) / 2, now_ns);
+}
+#elif defined(PLANT_STALE_RECLAIM)
+/* A lease that was revoked is reclaimed as if it were there. */
+int __real_lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns);
+int __wrap_lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns);
+int __wrap_lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns)
+{
+	int error = __real_lm_reclaim(s, lease, now_ns);
+
+	return error == -ESTALE ? 0 : error;
+}
+#elif defined(PLANT_RECLAIM_WITHOUT_NEWS)
+/* Who adopts a session is not told of the recalls that it missed. */
+void __real_lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t now_ns);
+void __wrap_lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t now_ns);
+void __wrap_lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t now_ns)
+{
+	struct lm_event e;
+
+	__real_lm_session_adopt(s, pid, owner, now_ns);
+	while (lm_event_next(s, &e))
+		;
+}
+#elif defined(PLANT_NO_DRAIN_AFTER_RESTART)
+/* The end of a process that held on to a session of old lets everything go at once. */
+void __real_lm_session_process_gone(struct lm_session *s, uint64_t now_ns);
+void __wrap_lm_session_process_gone(struct lm_session *s, uint64_t now_ns);
+void __wrap_lm_session_process_gone(struct lm_session *s, uint64_t now_ns)
+{
+	if (lm_session_is_inherited(s))
+		s->inherited = false; /* as one of this life: what is unpinned does not drain */
+	__real_lm_session_process_gone(s, now_ns);
 }
 #else
 #error "which?"

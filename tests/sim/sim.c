@@ -55,7 +55,7 @@ static void on_abort(int number)
 
 /* ---- picking --------------------------------------------------------------------------------- */
 
-enum want_lease { LIVE, GHOST, MAKING };
+enum want_lease { LIVE, GHOST, MAKING, INHERITED };
 
 static struct m_lease *pick_lease(struct model *m, uint32_t r, enum want_lease want)
 {
@@ -64,8 +64,8 @@ static struct m_lease *pick_lease(struct model *m, uint32_t r, enum want_lease w
 		bool fits = l->used && (want == MAKING ? l->making : !l->making);
 
 		if (fits && want != MAKING)
-			fits = l->live == (want == LIVE) && l->id &&
-			       !m->sessions[l->session].closed;
+			fits = l->live == (want != GHOST) && l->inherited == (want == INHERITED) &&
+			       l->id && !m->sessions[l->session].closed;
 		if (fits)
 			return l;
 	}
@@ -113,7 +113,8 @@ static void step_open(struct model *m, const struct step *s)
 	if (i < 0)
 		return;
 	n = &m->sessions[i];
-	*n = (struct m_session){.pid = 100 + s->b % 4};
+	memset(n, 0, sizeof(*n));
+	n->pid = 100 + s->b % 4;
 	if (lm_session_open(m->lm, n->pid, 1000, n, &n->lm))
 		fail("a session is refused");
 	n->id = lm_session_id(n->lm);
@@ -139,7 +140,7 @@ static void step_process_gone(struct model *m, const struct step *s)
 {
 	struct m_session *n = &m->sessions[s->a % SESSIONS];
 
-	if (!n->lm || n->process_gone || (s->b % 4 && !n->closed))
+	if (!n->lm || n->process_gone || (s->b % 4 && !n->closed) || (n->inherited && s->b % 16))
 		return;
 	n->process_gone = true;
 	if (n->closed)
@@ -239,8 +240,11 @@ static void finish_grant(struct model *m, struct m_lease *l, bool ok)
 	struct lm_session *lm = s->lm;
 	uint64_t id = l->id;
 
-	if (ok)
+	if (ok) {
 		map_layout(m, l);
+		if (!record_grant(m, l)) /* no answer */
+			memset(l->blocks, 0, sizeof(l->blocks));
+	}
 	l->making = false;
 	l->in_use--;
 	l->slot_known = true;
@@ -473,13 +477,15 @@ static void step_pin(struct model *m, const struct step *s)
 		s->d % 8 ? 0 : LM_PIN_UNBREAKABLE, &pin);
 	if (error != (n->recall[l->slot] ? -EAGAIN : 0))
 		fail("pin: %d", error);
-	if (!error)
+	if (!error) {
 		m->pins[i] = (struct m_pin){.used = true,
 			.unbreakable = s->d % 8 == 0,
 			.lease = (int)(l - m->leases),
 			.start = start,
 			.end = end,
 			.id = pin};
+		record_pin(m, &m->pins[i]);
+	}
 }
 
 static void step_unpin(struct model *m, const struct step *s)
@@ -522,6 +528,7 @@ static void step_change(struct model *m, const struct step *s)
 	r.pid = c->pid;
 	r.policy = &policies[c->policy];
 	c->state = M_PARKED;
+	c->grace = m_waits_for_grace(m, c);
 	m->beginning = c;
 	result = lm_change_begin(m->lm, &r, c, m->now, &c->lm);
 	m->beginning = NULL;
@@ -576,6 +583,13 @@ static void step_interrupt(struct model *m, const struct step *s)
 
 /* ---- time and events ------------------------------------------------------------------------- */
 
+static void tick(struct model *m)
+{
+	if (m->grace_end_ns && m->now >= m->grace_end_ns)
+		m_grace_over(m);
+	lm_tick(m->lm, m->now);
+}
+
 static void step_time(struct model *m, const struct step *s)
 {
 	uint64_t until = m->now + s->b % (s->a % 4 ? 50000 : 3000000);
@@ -584,11 +598,13 @@ static void step_time(struct model *m, const struct step *s)
 		uint64_t next = lm_next_deadline(m->lm);
 
 		m->now = next > m->now ? next : m->now;
-		lm_tick(m->lm, m->now);
+		tick(m);
+		if (m->dead)
+			return;
 		model_check(m);
 	}
 	m->now = until;
-	lm_tick(m->lm, m->now);
+	tick(m);
 }
 
 static void forget_want(struct model *m, int session, const struct lm_event *e)
@@ -645,6 +661,46 @@ static void step_event(struct model *m, const struct step *s)
 		l->slot_known = true;
 }
 
+/* ---- restarts -------------------------------------------------------------------------------- */
+
+/* Now, or some writes later, in the middle of whatever that is. */
+static void step_restart(struct model *m, const struct step *s)
+{
+	if (s->a % 2)
+		model_restart(m);
+	else if (!m->crash_in)
+		m->crash_in = 1 + s->b % 5;
+}
+
+static void step_adopt(struct model *m, const struct step *s)
+{
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		struct m_session *n = &m->sessions[(s->a + i) % SESSIONS];
+
+		if (!n->lm || !n->inherited || n->process_gone)
+			continue;
+		n->inherited = n->closed = false;
+		n->pid = 100 + s->b % 4;
+		lm_session_adopt(n->lm, n->pid, n, m->now);
+		return;
+	}
+}
+
+static void step_reclaim(struct model *m, const struct step *s)
+{
+	struct m_lease *l = pick_lease(m, s->a, s->b % 8 ? INHERITED : GHOST);
+	uint64_t id;
+	int error;
+
+	if (!l)
+		return;
+	id = l->id;
+	l->inherited = false;
+	error = lm_reclaim(m->sessions[l->session].lm, &id, m->now);
+	if (error != (s->b % 8 ? 0 : -ESTALE) || id != l->id)
+		fail("reclaim of a %s: %d", s->b % 8 ? "lease" : "ghost", error);
+}
+
 /* ---- schedules ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -673,6 +729,9 @@ static const struct {
 	{"interrupt", step_interrupt, 3},
 	{"time", step_time, 8},
 	{"event", step_event, 14},
+	{"restart", step_restart, 1},
+	{"adopt", step_adopt, 3},
+	{"reclaim", step_reclaim, 5},
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
@@ -715,6 +774,8 @@ static int run(const struct step *steps, const int steps_count, uint64_t seed)
 	model_init(&world, seed, check_invariants);
 	for (; i < count; i = i + 1) {
 		operations[steps[i].op].run(&world, &steps[i]);
+		if (world.dead)
+			model_restart(&world);
 		model_check(&world);
 	}
 	model_end(&world);
@@ -756,10 +817,11 @@ static void print_world(const struct model *m)
 		const struct m_lease *l = &m->leases[i];
 
 		if (l->used)
-			printf("  %s %llx of session %d: %d [%d, %d)%s%s%s%s\n",
-				l->live ? "lease" : "ghost", (unsigned long long)l->id, l->session,
-				l->ino, l->start, l->end, l->write ? " write" : " read",
-				l->exclusive ? " exclusive" : "", l->in_use ? " in use" : "",
+			printf("  %s%s %llx of session %d: %d [%d, %d)%s%s%s%s\n",
+				l->inherited ? "inherited " : "", l->live ? "lease" : "ghost",
+				(unsigned long long)l->id, l->session, l->ino, l->start, l->end,
+				l->write ? " write" : " read", l->exclusive ? " exclusive" : "",
+				l->in_use ? " in use" : "",
 				m_pinned(m, l, 0, UNITS) ? " pinned" : "");
 	}
 	for (int i = 0; i < CHANGES; i++) {

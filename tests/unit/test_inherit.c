@@ -684,7 +684,8 @@ static void records_that_contradict_themselves_are_refused(void **state)
 	assert_int_equal(lm_lease_restore(s, &bad, false, w->now), 0);
 	assert_int_equal(lm_pin_restore(s, 7ull << LM_SLOT_BITS, r.lease, 0, 8192, 0), -ENOENT);
 	assert_int_equal(lm_pin_restore(s, 7ull << LM_SLOT_BITS, r.lease, 0, 4096, 2), -EUCLEAN);
-	assert_int_equal(lm_pin_restore(s, 7ull << LM_SLOT_BITS, 1, 0, 4096, 0), 0);
+	assert_int_equal(lm_pin_restore(s, 7ull << LM_SLOT_BITS, 1, 0, 4096, 0), -ENOENT);
+	assert_int_equal(lm_pin_restore(s, 7ull << LM_SLOT_BITS, r.lease, 0, 4096, 0), 0);
 	assert_int_equal(lm_hold_restore(s, 12345, 0, 0, 4096), -EUCLEAN);
 	lm_session_restored(s);
 	assert_int_equal(lm_session_restore(w->lm, 4, 1, 1, &w->b, &t), 0);
