@@ -17,7 +17,7 @@
  * Page cache, relaxed: `synced` follows `commit` only in journal_sync(), after all data regions
  * were synced, and a checkpoint never passes it. After a daemon's death (same boot id) recovery
  * goes to `commit`, and leaves `synced` where it was, because data may still be dirty; after a
- * power loss it goes to `synced`: the state at the last fsync, whole. Space
+ * power loss it goes to `synced`: the state at the last sync, whole. Space
  * freed by a transaction is not reused before the transaction is synced, or going back would show
  * other files' bytes.
  *

@@ -152,5 +152,6 @@ const char *region_promise(enum region_media media, enum durability durability)
 	}
 	if (durability == DURABILITY_STRICT)
 		return "a daemon crash loses nothing, a power loss nothing that was acknowledged";
-	return "a daemon crash loses nothing, a power loss goes back to the last fsync";
+	return "a daemon crash loses nothing, a power loss goes back to the last sync (fsync, or "
+	       "every 5 s)";
 }

@@ -162,7 +162,8 @@ static const struct own_option {
 } own_options[] = {
 	{"durability", true, set_durability,
 		"strict: nothing acknowledged is lost with the power;\n"
-		"                           relaxed (default): back to the last fsync"},
+		"                           relaxed (default): back to the last sync (fsync, or "
+		"every 5 s)"},
 	{"policy", true, set_policy, "what to do about leases in the way of a change"},
 	{"max_threads", true, set_threads, "worker threads at most"},
 	{"max_idle_threads", true, set_idle_threads,
@@ -392,8 +393,7 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	const char **lists = calloc((size_t)argc, sizeof(*lists));
 	int list_count, result;
 
-	*o = (struct options){
-		.durability = DURABILITY_RELAXED,
+	*o = (struct options){.durability = DURABILITY_RELAXED,
 		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS,
 		.grace_ns = OPTIONS_GRACE_S * 1000000000ull};
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */
