@@ -597,7 +597,7 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns)
 	leave(c);
 	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs.
 	 */
-	while (c->freed && (n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start,
+	while (c->freed && !c->failed && (n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start,
 				    c->node.end, after_start, after_id))) {
 		after_start = n->start;
 		after_id = n->id;

@@ -402,9 +402,13 @@ int lm_change_interrupt(struct lm_change *c, uint64_t now_ns);
 bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r);
 bool lm_is_write_leased(const struct lm *lm, uint64_t ino);
 
-/* Blocks of [start, end) are about to be freed; whatever a mapping may still touch is held. */
+/*
+ * Blocks of [start, end) are about to be freed; whatever a mapping may still touch is held. Then
+ * lm_freed() for all that was told of the inode since: it was freed, or all of it was not.
+ */
 void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset);
+void lm_freed(struct lm *lm, uint64_t ino, bool committed);
 /* Holes of [start, end) have got blocks: read leases are told; not `by`'s (may be NULL). */
 void lm_layout_changed(
 	struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, const struct lm_session *by);

@@ -250,6 +250,7 @@ int lm_create(const struct lm_config *config, struct lm **out)
 		return -ENOMEM;
 	}
 	LIST_INIT(&lm->sessions);
+	LIST_INIT(&lm->open);
 	TAILQ_INIT(&lm->dirty);
 	*out = lm;
 	return 0;

@@ -48,10 +48,15 @@ struct hold {
 	uint32_t count;
 	uint64_t region_offset;
 	uint64_t length;
+	uint64_t ino; /* while it is in lm.open: whose blocks are being freed */
+	LIST_ENTRY(hold) open;
+	LIST_HEAD(, hold_link) links;
 };
 struct hold_link {
-	SLIST_ENTRY(hold_link) next;
+	SLIST_ENTRY(hold_link) next; /* of the lease */
+	LIST_ENTRY(hold_link) of_hold;
 	struct hold *hold;
+	struct lease *lease;
 };
 
 /* ---- things with events ---------------------------------------------------------------------- */
@@ -128,6 +133,7 @@ struct lm_change {
 	bool grace;       /* its ladder has not begun: it waits for inherited leases */
 	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
 	bool freed;       /* blocks were freed while it was active */
+	bool failed;      /* ... and were not after all, or not all: lm_freed() said so */
 	bool noted;       /* a record told of it: its end is told too */
 	bool beginning;   /* still in lm_change_begin(): the verdict is its result */
 	int result;
@@ -186,6 +192,7 @@ struct lm {
 	LIST_HEAD(buckets, inode_leases) * buckets;
 	uint64_t bucket_count, inode_count;
 	TAILQ_HEAD(, inode_leases) dirty;
+	LIST_HEAD(, hold) open; /* of blocks that are being freed */
 	struct timer_heap timers;
 	uint64_t timer_owners;
 	struct timer grace; /* has an owner while it is set */
@@ -232,7 +239,7 @@ void lease_unreserve(struct lm_session *s);
 struct lease *lease_revoke(
 	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own); /* the ghost */
 void lease_revoke_left(struct lease *l); /* by a session that ends without returning it */
-void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
+void lease_end(struct lease *l);         /* out of everything, its holds let go, and freed */
 /* By that change; NULL: not any more. */
 void lease_set_recalled(struct lease *l, struct lm_change *by);
 /* One that is put back, with its slot, into session, inode and tree; counted. */

@@ -7,6 +7,9 @@
  * because core's hold does not count. What cannot be recorded (no memory, LM_HOLDS_MAX) stays held
  * until the daemon's next start: safe, and shown as leaked_bytes.
  *
+ * Core asks before its transaction commits (lm_freeing), and tells how that ended (lm_freed). Until
+ * then a hold is `open`; if the blocks stay with the file it is undone, and ghosts stay watched.
+ *
  * Leases are asked too, not ghosts alone: nothing should free blocks under one, but if something
  * does, the mapping must not see another file's bytes.
  */
@@ -16,11 +19,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static void hold_close(struct hold *h)
+{
+	if (h->ino)
+		LIST_REMOVE(h, open);
+	h->ino = 0;
+}
+
 static void hold_put(struct lm *lm, struct hold *h)
 {
 	assert(h->count > 0);
 	if (--h->count > 0)
 		return;
+	hold_close(h);
 	lm->ops->release(lm->config.context, h->region, h->region_offset, h->length);
 	lm->status.holds--;
 	lm->status.quarantine_bytes -= h->length;
@@ -37,6 +48,7 @@ void holds_drop(struct lease *l)
 		struct hold_link *link = SLIST_FIRST(&l->holds);
 
 		SLIST_REMOVE_HEAD(&l->holds, next);
+		LIST_REMOVE(link, of_hold);
 		hold_put(l->session->lm, link->hold);
 		free(link);
 	}
@@ -61,7 +73,7 @@ void holds_record(const struct lm_change *c)
 	for (; n; n = range_tree_next(ghosts, n, c->node.start, c->node.end)) {
 		struct lease *l = container_of(n, struct lease, node);
 
-		if (l->held)
+		if (l->held && !SLIST_EMPTY(&l->holds))
 			record_lease(l, LM_RECORD_QUARANTINE, n->start, n->end, c, holds_bytes(l));
 		l->held = false;
 	}
@@ -75,6 +87,7 @@ struct freeing {
 	uint64_t start, end;
 	uint64_t base; /* region offset of file offset 0, so to say */
 	uint32_t region;
+	uint64_t ino; /* 0: freed long ago */
 };
 
 static void finish_hold(struct freeing *f)
@@ -90,6 +103,9 @@ static void finish_hold(struct freeing *f)
 		f->hold->length = bytes;
 		lm->status.holds++;
 		lm->status.quarantine_bytes += bytes;
+		f->hold->ino = f->ino;
+		if (f->ino)
+			LIST_INSERT_HEAD(&lm->open, f->hold, open);
 	} else {
 		/* A count that never comes to zero keeps the others' links right. */
 		lm->status.leaked_bytes += bytes;
@@ -124,6 +140,8 @@ static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint6
 		return;
 	}
 	link->hold = f->hold;
+	link->lease = l;
+	LIST_INSERT_HEAD(&f->hold->links, link, of_hold);
 	f->hold->count++;
 	l->held = true;
 	SLIST_INSERT_HEAD(&l->holds, link, next);
@@ -166,7 +184,7 @@ void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint3
 {
 	struct inode_leases *in = leased_inode_find(lm, ino);
 	struct range_node *next[LEASE_TREES];
-	struct freeing f = {.lm = lm, .base = region_offset - start, .region = region};
+	struct freeing f = {.lm = lm, .base = region_offset - start, .region = region, .ino = ino};
 
 	assert(start < end);
 	if (!in)
@@ -189,6 +207,43 @@ void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint3
 		next[first] = range_tree_next(&in->leases[first], n, start, end);
 	}
 	finish_hold(&f);
+	if (lm->config.check)
+		lm_check(lm);
+}
+
+/* The blocks stay with the file: nobody has to hold them. */
+static void hold_undo(struct lm *lm, struct hold *h)
+{
+	bool last = false;
+
+	while (!last) {
+		struct hold_link *link = LIST_FIRST(&h->links);
+
+		last = h->count == 1;
+		LIST_REMOVE(link, of_hold);
+		SLIST_REMOVE(&link->lease->holds, link, hold_link, next);
+		free(link);
+		hold_put(lm, h);
+	}
+}
+
+void lm_freed(struct lm *lm, uint64_t ino, bool committed)
+{
+	struct inode_leases *in = committed ? NULL : leased_inode_find(lm, ino);
+	struct lm_change *c = in ? change_first(in, 0, UINT64_MAX) : NULL;
+	struct hold *h, *next;
+
+	for (h = LIST_FIRST(&lm->open); h; h = next) {
+		next = LIST_NEXT(h, open);
+		if (h->ino != ino)
+			continue;
+		hold_close(h);
+		if (!committed)
+			hold_undo(lm, h);
+	}
+	/* Not to be taken for one that has freed all of its range, though it may try again. */
+	for (; c; c = change_next(in, c, 0, UINT64_MAX))
+		c->failed |= c->state == CHANGE_ACTIVE && c->freed;
 	if (lm->config.check)
 		lm_check(lm);
 }

@@ -28,6 +28,7 @@ static_assert(STEP_BLOCKS % HUGE_BLOCKS == 0, "steps end between units");
 static _Thread_local struct balance {
 	uint64_t taken;
 	uint64_t freed;
+	uint64_t asked; /* the inode whose blocks the arbiter was asked about; 0: none */
 } balance;
 
 int extent_tx_begin(struct core *c, struct tx **out)
@@ -36,8 +37,10 @@ int extent_tx_begin(struct core *c, struct tx **out)
 	return tx_begin(c->meta, out);
 }
 
-static void settle(struct core *c, uint64_t give)
+static void settle(struct core *c, uint64_t give, bool committed)
 {
+	if (balance.asked && c->arbiter.freed)
+		c->arbiter.freed(c->arbiter.context, balance.asked, committed);
 	if (give)
 		core_budget_give(c, give);
 	balance = (struct balance){0};
@@ -47,14 +50,14 @@ int extent_tx_commit(struct core *c, struct tx *tx)
 {
 	int error = tx_commit(tx);
 
-	settle(c, error ? balance.taken : balance.freed);
+	settle(c, error ? balance.taken : balance.freed, !error);
 	return error;
 }
 
 void extent_tx_abort(struct core *c, struct tx *tx)
 {
 	tx_abort(tx);
-	settle(c, balance.taken);
+	settle(c, balance.taken, false);
 }
 
 static uint64_t end_of(const struct extent *e)
@@ -290,8 +293,12 @@ static void tell(const struct removal *r, const struct extent *e, uint64_t start
 		.state = e->unwritten ? CORE_EXTENT_UNWRITTEN : CORE_EXTENT_WRITTEN,
 	};
 
-	if (arbiter->freeing)
-		arbiter->freeing(arbiter->context, r->ip->ino, &extent);
+	if (!arbiter->freeing)
+		return;
+	/* A transaction takes blocks of one file. */
+	assert(balance.asked == 0 || balance.asked == r->ip->ino);
+	balance.asked = r->ip->ino;
+	arbiter->freeing(arbiter->context, r->ip->ino, &extent);
 }
 
 /* Takes [start, end) of one extent away. */

@@ -256,6 +256,18 @@ static void on_freeing(void *context, uint64_t ino, const struct core_extent *ex
 	crash_point("blocks_held");
 }
 
+/* The same, when it has committed or has not. */
+static void on_freed(void *context, uint64_t ino, bool committed)
+{
+	struct arbiter *a = context;
+
+	if (!atomic_load(&a->leasing))
+		return;
+	pthread_mutex_lock(&a->lock);
+	lm_freed(a->lm, ino, committed);
+	pthread_mutex_unlock(&a->lock);
+}
+
 static void on_deadline(void *context)
 {
 	struct arbiter *a = context;
@@ -555,7 +567,7 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
 	struct arbiter *a = calloc(1, sizeof(*a));
 	struct lm_config config = {.ops = &effects, .context = a, .drain_ns = LM_DRAIN_NS_DEFAULT};
-	struct core_arbiter asked = {.context = a, .freeing = on_freeing};
+	struct core_arbiter asked = {.context = a, .freeing = on_freeing, .freed = on_freed};
 	int error;
 
 	if (!a)

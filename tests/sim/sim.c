@@ -539,8 +539,10 @@ static void step_change(struct model *m, const struct step *s)
 }
 
 /* Takes the blocks away, run by run, as core does it, and now and then fails to. */
-static void free_blocks(struct model *m, const struct m_change *c)
+static void free_blocks(struct model *m, const struct m_change *c, bool aborts)
 {
+	uint64_t ino = (uint64_t)c->ino + 1;
+
 	for (int u = c->start; u < c->end; u++) {
 		uint8_t *f = m->files[c->ino];
 		int first = u;
@@ -549,10 +551,12 @@ static void free_blocks(struct model *m, const struct m_change *c)
 			continue;
 		while (u + 1 < c->end && f[u + 1] == f[u] + 1)
 			u++;
-		lm_freeing(m->lm, (uint64_t)c->ino + 1, (uint64_t)first * UNIT,
-			(uint64_t)(u + 1) * UNIT, 0, (uint64_t)f[first] * UNIT);
-		memset(f + first, 0, (size_t)(u + 1 - first));
+		lm_freeing(m->lm, ino, (uint64_t)first * UNIT, (uint64_t)(u + 1) * UNIT, 0,
+			(uint64_t)f[first] * UNIT);
+		if (!aborts)
+			memset(f + first, 0, (size_t)(u + 1 - first));
 	}
+	lm_freed(m->lm, ino, !aborts);
 }
 
 static void step_end_change(struct model *m, const struct step *s)
@@ -561,8 +565,12 @@ static void step_end_change(struct model *m, const struct step *s)
 
 	if (!c)
 		return;
-	if (s->b % 8 && (c->kind == LM_FREE || c->kind == LM_MOVE))
-		free_blocks(m, c);
+	if (c->kind == LM_FREE || c->kind == LM_MOVE) {
+		if (s->b % 8 < 2)
+			free_blocks(m, c, true);
+		if (s->b % 8)
+			free_blocks(m, c, false);
+	}
 	for (int u = c->start; u < c->end && c->kind == LM_FILL; u++)
 		if (!m->files[c->ino][u])
 			m->files[c->ino][u] = m_free_block(m);

@@ -36,6 +36,8 @@ struct world {
 	struct model now;
 	struct model committed;
 	uint64_t told; /* blocks that the arbiter heard of, in this transaction */
+	bool asked;    /* it was, and has not been told yet what came of it */
+	bool commits;
 };
 
 static void count_freed(void *context, uint64_t ino, const struct core_extent *extent)
@@ -48,6 +50,17 @@ static void count_freed(void *context, uint64_t ino, const struct core_extent *e
 		assert_int_equal(w->now.region_block[extent->offset / BLOCK_SIZE + i],
 			extent->region_offset / BLOCK_SIZE + i);
 	w->told += extent->length / BLOCK_SIZE;
+	w->asked = true;
+}
+
+static void note_end(void *context, uint64_t ino, bool committed)
+{
+	struct world *w = context;
+
+	assert_int_equal(ino, core_ino(w->ip));
+	assert_true(w->asked);
+	assert_int_equal(committed, w->commits);
+	w->asked = false;
 }
 
 /* One extent of the longest possible kind for each run of the array. */
@@ -201,19 +214,22 @@ static void do_transaction(struct world *w)
 		}
 		check_find(w, tx, record);
 	}
-	if (below(4) == 0) {
+	w->commits = below(4) != 0;
+	if (!w->commits) {
 		extent_tx_abort(c, tx);
 		w->now = w->committed;
 	} else {
 		assert_int_equal(extent_tx_commit(c, tx), 0);
 		w->committed = w->now;
 	}
+	assert_false(w->asked);
 	inode_unlock(w->ip);
 }
 
 static void use_pool(struct world *w)
 {
-	core_set_arbiter(w->pool.c, &(struct core_arbiter){.context = w, .freeing = count_freed});
+	core_set_arbiter(w->pool.c,
+		&(struct core_arbiter){.context = w, .freeing = count_freed, .freed = note_end});
 }
 
 static void random_changes_leave_the_map_as_the_model_says(void **state)

@@ -715,6 +715,35 @@ static void closed_session_of_a_live_process_keeps_its_blocks(void **state)
 	assert_true(w->a.gone);
 }
 
+static void freeing_that_was_not_committed_holds_nothing(void **state)
+{
+	struct world *w = *state;
+	struct op op;
+
+	grant(w, &w->a, 0, M);
+	lm_session_close(w->a.session, w->now);
+	assert_int_equal(begin(w, &op, 0, M), 0);
+	lm_freeing(w->lm, 7, 0, 512 * K, 0, 0);
+	lm_freeing(w->lm, 7, 512 * K, M, 0, 4 * M);
+	assert_int_equal(w->held, M);
+	lm_freed(w->lm, 7, false);
+	assert_int_equal(w->released, M);
+	lm_change_end(op.change, w->now);
+
+	/* The mapping is of the file's blocks as before: those are held when they do go. */
+	assert_int_equal(begin(w, &op, 0, M), 0);
+	lm_freeing(w->lm, 7, 0, M, 0, 0);
+	lm_freed(w->lm, 8, false); /* another file's */
+	lm_freed(w->lm, 7, true);
+	lm_freed(w->lm, 7, false); /* nothing is open any more */
+	lm_change_end(op.change, w->now);
+	assert_int_equal(w->held, 2 * M);
+	assert_int_equal(w->released, M);
+	lm_session_process_gone(w->a.session, w->now);
+	assert_int_equal(w->released, 2 * M);
+	assert_true(w->a.gone);
+}
+
 static void administrator_releases_a_closed_session(void **state)
 {
 	struct world *w = *state;
@@ -852,6 +881,7 @@ int main(void)
 		TEST(busy_alone_gives_no_time),
 		TEST(dead_holder_delays_nobody_and_its_pins_drain),
 		TEST(closed_session_of_a_live_process_keeps_its_blocks),
+		TEST(freeing_that_was_not_committed_holds_nothing),
 		TEST(administrator_releases_a_closed_session),
 		TEST(blocks_of_two_holders_wait_for_both),
 		TEST(drain_refuses_leases_and_tells_everybody),
