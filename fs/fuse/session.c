@@ -28,6 +28,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "format.h"
+#include "guardian.h"
 #include "invalidate.h"
 #include "log.h"
 #include "mountpoint.h"
@@ -131,6 +132,7 @@ struct waiting {
 	int signal_fd;
 	const struct session_hooks *hooks;
 	uint64_t device;
+	struct guardian guardian;
 	bool ready;
 };
 
@@ -216,6 +218,18 @@ static int run_mounted(struct daemon *d, struct waiting *w, struct diag *diag)
 	return result;
 }
 
+static void start_guardian(struct daemon *d, struct waiting *w)
+{
+	uint64_t device;
+	int result = mountpoint_device(d->options->mountpoint, &device);
+
+	if (result == 0)
+		result = guardian_start(&w->guardian, device);
+	if (result != 0)
+		log_debug("no guardian (%s): if the daemon is killed, the mount may need umount -f",
+			strerror(-result));
+}
+
 static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
 {
 	int result = arbitrate_start(d, diag);
@@ -228,10 +242,12 @@ static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
 	result = mount_session(d, diag);
 	if (result != 0)
 		goto stop_control;
+	start_guardian(d, w);
 	result = run_mounted(d, w, diag);
 	control_stop(d);
 	invalidate_stop(d);
 	arbitrate_stop(d);
+	guardian_stop(&w->guardian);
 	/*
 	 * libfuse unmounts whatever is at the mount point, unless the connection has ended. Where
 	 * we detached a mount that is still in use, or found another one above it, that is not
