@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -21,6 +22,8 @@
 #include <unistd.h>
 
 #include "lfs.h"
+
+#define CATCH_UP_TRIES 1000u /* of a millisecond: another thread has the event in its hands */
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
@@ -384,10 +387,24 @@ static void abandon(struct leasefs_lease *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/*
+ * The daemon says -EINVAL where it has cut a lease of which this side has not heard yet. The event
+ * is there to be read, or another thread has it already.
+ */
+static bool can_catch_up(struct leasefs_session *s, int error, unsigned *tries)
+{
+	if (error != -EINVAL || (*tries)++ == CATCH_UP_TRIES || lfs_read_events(s))
+		return false;
+	if (*tries > 1)
+		(void)poll(NULL, 0, 1);
+	return true;
+}
+
 int leasefs_return_lease(struct leasefs_lease *lease)
 {
 	struct leasefs_session *s = lease->session;
 	int error = lfs_check_session(s);
+	unsigned tries = 0;
 
 	if (error)
 		return error;
@@ -397,7 +414,7 @@ int leasefs_return_lease(struct leasefs_lease *lease)
 		error = return_all_locked(lease);
 		pthread_mutex_unlock(&lease->lock);
 		lfs_end_taking(s);
-	} while (error == -ENOTCONN && !lfs_await_daemon(s));
+	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) || can_catch_up(s, error, &tries));
 	if (error == -ENOTCONN) {
 		abandon(lease);
 		error = 0;
@@ -412,21 +429,25 @@ int leasefs_return_range(struct leasefs_lease *lease, uint64_t offset, uint64_t 
 	struct leasefs_session *s = lease->session;
 	uint64_t start = offset, end = offset + length;
 	int error = lfs_check_session(s);
+	unsigned tries = 0;
 
+	if (error)
+		return error;
+	pthread_mutex_lock(&lease->lock);
+	lfs_align_locked(lease, &start, &end);
+	if (length == 0 || end < start || start != offset || end != offset + length ||
+		start < lease->offset || end > lease->offset + lease->length)
+		error = -EINVAL;
+	pthread_mutex_unlock(&lease->lock);
 	if (error)
 		return error;
 	do {
 		lfs_begin_taking(s);
 		pthread_mutex_lock(&lease->lock);
-		lfs_align_locked(lease, &start, &end);
-		if (length == 0 || end < start || start != offset || end != offset + length ||
-			start < lease->offset || end > lease->offset + lease->length)
-			error = -EINVAL;
-		else
-			error = return_range_locked(lease, start, end);
+		error = return_range_locked(lease, start, end);
 		pthread_mutex_unlock(&lease->lock);
 		lfs_end_taking(s);
-	} while (error == -ENOTCONN && !lfs_await_daemon(s));
+	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) || can_catch_up(s, error, &tries));
 	return error;
 }
 

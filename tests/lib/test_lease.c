@@ -447,6 +447,26 @@ static void session_without_thread_reads_by_itself(void **state)
 	close(fd);
 }
 
+/* The tail was revoked, and nobody has read of it: the rest is returned all the same. */
+static void return_of_a_lease_that_was_cut_meanwhile(void **state)
+{
+	int fd = bed_file("cut", 16 * BLOCK);
+	struct leasefs_session *alone;
+	struct leasefs_lease *lease, *part;
+	void *memory;
+
+	assert_int_equal(leasefs_open_session_at(fd, LEASEFS_SESSION_NO_THREAD, &alone), 0);
+	assert_int_equal(leasefs_take_lease(alone, fd, 0, 0, LEASEFS_TAKE_READ, &lease), 0);
+	assert_int_equal(leasefs_map_lease(lease, 0, &memory), 0);
+	assert_int_equal(leasefs_take_lease(alone, fd, 0, 0, LEASEFS_TAKE_READ, &part), 0);
+	assert_int_equal(bed_other("truncate", bed_path("cut"), 4 * BLOCK, 0), 0);
+	assert_int_equal(leasefs_return_range(part, 2 * BLOCK, 4 * BLOCK), 0);
+	assert_int_equal(leasefs_return_lease(part), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(alone), 0);
+	close(fd);
+}
+
 static void closing_gives_everything_back(void **state)
 {
 	int fd = bed_file("closing", 4 * BLOCK);
@@ -520,6 +540,7 @@ int main(void)
 		with_session(callback_answers_the_recall),
 		with_session(event_descriptor_works_with_epoll_and_io_uring),
 		with_session(session_without_thread_reads_by_itself),
+		with_session(return_of_a_lease_that_was_cut_meanwhile),
 		with_session(closing_gives_everything_back),
 		with_session(threads_share_a_session),
 	};
