@@ -22,6 +22,7 @@
 
 #define LINES (HELD_BYTES / sizeof(struct line))
 #define WAIT_NS 200000000ull
+#define LONG_PIN_MS 80
 #define PAUSE_MS 1 /* between rounds: the processors are others' too */
 
 struct holder {
@@ -131,6 +132,8 @@ static void store_some(struct holder *h)
 		if (memcmp(&h->memory[i], &line, sizeof(line)))
 			wrong(h->w, "line %u changed under a pin", i);
 	}
+	if (roll(h->w) % 32 == 0) /* longer than the policy waits */
+		(void)poll(NULL, 0, LONG_PIN_MS);
 	(void)leasefs_unpin_lease(h->lease);
 	atomic_fetch_add(&h->w->board->stores, 64);
 }
