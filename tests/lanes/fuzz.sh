@@ -8,7 +8,7 @@ lane_fuzz() {
 		echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
 		clang -fsanitize=fuzzer,address -x c - -o "$SCRATCH/has-fuzzer" 2>/dev/null; then
 		dir=build-fuzz
-		options=(-Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false)
+		options=(-Dfuzz=true '-Db_sanitize=address,undefined' -Db_lundef=false)
 		if ! CC=clang build fuzz "$dir" "${options[@]}"; then
 			record fail build
 			return
