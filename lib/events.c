@@ -221,7 +221,7 @@ static void note_available(struct leasefs_session *s, const struct leasefs_event
 	pthread_mutex_unlock(&s->lock);
 	if (asked)
 		lfs_queue_event(s, e, NULL);
-	lfs_retake_all(s, e->inode);
+	lfs_ask_all(s, e->inode);
 }
 
 /* Of a lease that has been returned already: whatever was revoked of it is not mapped here. */

@@ -18,9 +18,8 @@
 
 static __thread struct leasefs_guard *innermost;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct sigaction before;
-static int enable_error;
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction before; /* whom to pass on to */
 static atomic_bool enabled;
 
 static void pass_on(int number, siginfo_t *info, void *context)
@@ -51,22 +50,24 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	siglongjmp(guard->back, -EFAULT);
 }
 
-static void install(void)
-{
-	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
-
-	sigemptyset(&action.sa_mask);
-	/* Known before the handler can run. */
-	if (sigaction(SIGBUS, NULL, &before) || sigaction(SIGBUS, &action, NULL))
-		enable_error = -errno;
-	else
-		atomic_store(&enabled, true);
-}
-
 int leasefs_enable_guard(void)
 {
-	pthread_once(&once, install);
-	return enable_error;
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO}, now;
+	int error = 0;
+
+	sigemptyset(&action.sa_mask);
+	pthread_mutex_lock(&installing);
+	if (sigaction(SIGBUS, NULL, &now)) {
+		error = -errno;
+	} else if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_sigbus) {
+		before = now; /* known before our handler can run */
+		if (sigaction(SIGBUS, &action, NULL))
+			error = -errno;
+	}
+	if (!error)
+		atomic_store(&enabled, true);
+	pthread_mutex_unlock(&installing);
+	return error;
 }
 
 void leasefs_push_guard(struct leasefs_guard *guard)

@@ -305,8 +305,8 @@ static int give_back_locked(
 	int error = 0;
 
 	if (l->managed)
-		error = lfs_to_file_locked(l, start, end);
-	else if (l->address)
+		return lfs_leave_locked(l, p, start, end);
+	if (l->address)
 		error = lfs_hide_locked(l, start, end);
 	if (!error)
 		error = lfs_return_part_locked(l, p, start, end);
@@ -365,8 +365,12 @@ static int return_range_locked(struct leasefs_lease *l, uint64_t start, uint64_t
 
 static int return_all_locked(struct leasefs_lease *l)
 {
-	int error = return_range_locked(l, l->offset, l->offset + l->length);
+	int error = lfs_is_pinned_locked(l) ? -EBUSY : 0;
 
+	if (error)
+		return error;
+	lfs_retire_locked(l);
+	error = return_range_locked(l, l->offset, l->offset + l->length);
 	if (!error || error == -ENOENT)
 		error = acknowledge_locked(l);
 	if (!error && l->address)

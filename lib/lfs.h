@@ -62,6 +62,7 @@ struct lfs_piece {
 	struct leasefs_pin_line *line; /* NULL: none */
 	uint64_t slow_pin; /* the daemon's pin that stands for slow_pins, without a line */
 	bool ghost;
+	bool coming;  /* managed: granted, and not mapped yet */
 	bool unknown; /* a ghost that the daemon does not know: not to be acknowledged */
 	bool told;    /* the application has taken a recall of it from the queue */
 	/* Managed: recalled, and not given back yet. */
@@ -129,13 +130,14 @@ struct leasefs_session {
 	int control;         /* the number stays; the file behind it changes with the daemon */
 	int event_fd;        /* readable while the queue is not empty; threads only */
 	int wake_fd;         /* the thread is to look; -1: no thread */
-	pthread_t thread;
+	pthread_t thread, taker;
 	char *root; /* of the mount */
 
 	pthread_mutex_t lock;   /* guards what follows */
 	pthread_cond_t changed; /* state, available, calling, references */
 	enum lfs_state state;
 	bool stopping;
+	bool has_taker;
 	bool suspect; /* a call has met ENOTCONN */
 	dev_t device;
 	struct leasefs_hello hello;
@@ -147,6 +149,7 @@ struct leasefs_session {
 	struct lfs_queue early;                  /* about ids that are not known yet */
 	struct lfs_want wants[LFS_WANTS_MAX];    /* of the application's, that were -EAGAIN */
 	unsigned want_count;
+	uint64_t asks;      /* counts what the taker is asked for */
 	uint64_t available; /* counts those events */
 	leasefs_callback *callback;
 	void *callback_context;
@@ -184,6 +187,7 @@ int lfs_wait_held(struct leasefs_session *s, uint64_t deadline_ns);
 
 int lfs_start_thread(struct leasefs_session *s);
 void lfs_stop_thread(struct leasefs_session *s);
+int lfs_start_taker(struct leasefs_session *s); /* harmless when there is one */
 bool lfs_is_thread(const struct leasefs_session *s);
 
 /* ---- events.c ---- */
@@ -262,14 +266,20 @@ void lfs_inherit_pins_locked(struct leasefs_lease *l, struct lfs_piece *p);
 
 /* ---- managed.c ---- */
 
-/* Answers what is recalled or revoked and can be answered now. */
-void lfs_tend(struct leasefs_lease *l);
+/* Answers what is recalled or revoked and can be answered now. 0, or it is to be tried again. */
+int lfs_tend(struct leasefs_lease *l);
 /* Takes what is not direct and could be. 0 or why not. */
 int lfs_retake(struct leasefs_lease *l);
-void lfs_retake_all(struct leasefs_session *s, uint64_t inode); /* 0: of all files */
+/* The taker is to, at that time, or now for all leases on the file (0: on any). */
+void lfs_ask_at(struct leasefs_lease *l, uint64_t at_ns);
+void lfs_ask_all(struct leasefs_session *s, uint64_t inode);
+/* Those whose time has come. When the next one's does; UINT64_MAX: never. */
+uint64_t lfs_retake_due(struct leasefs_session *s);
+void lfs_retire_locked(struct leasefs_lease *l); /* takes nothing any more */
+/* A part of a piece becomes a mapping of the file, and is returned. */
+int lfs_leave_locked(struct leasefs_lease *l, struct lfs_piece *p, uint64_t start, uint64_t end);
 int lfs_to_file_locked(struct leasefs_lease *l, uint64_t start, uint64_t end);
 void lfs_free_managed(struct leasefs_lease *l);
-bool lfs_any_waits(struct leasefs_session *s);
 /* fdatasync(2) of the file, without locks: an operation that waits for this lease may hold it up.
  */
 int lfs_sync_file(struct leasefs_lease *l);

@@ -28,6 +28,7 @@ static int new_managed(
 	if (!m)
 		return -ENOMEM;
 	m->direct_fd = -1;
+	pthread_mutex_init(&m->taking, NULL);
 	m->file_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (m->file_fd < 0) {
 		int error = -errno;
@@ -61,34 +62,47 @@ static bool is_soft(int error)
 	return false;
 }
 
+/* The direct pages over the mapping of the file; without them the piece is given back. */
+static int cover_locked(struct leasefs_lease *l, struct lfs_piece *p)
+{
+	int error = lfs_map_piece_locked(l, p);
+
+	if (!error) {
+		p->coming = false;
+		return 0;
+	}
+	l->managed->error = error;
+	error = lfs_map_file_locked(l, l->offset, l->offset + l->length, false);
+	lfs_give_up_locked(l, p->id);
+	return error;
+}
+
 static int map_first_locked(struct leasefs_lease *l)
 {
 	struct lfs_managed *m = l->managed;
-	uint64_t limit = 0, place = l->offset;
+	uint64_t limit = 0, place = l->offset, id = 0;
 	struct lfs_piece *p;
 	int error = lfs_find_limit(l, &limit);
 
 	if (!error && limit > l->offset)
-		error = lfs_take_part_locked(l, l->offset, limit, true);
+		error = lfs_take_part_locked(l, l->offset, limit, &id);
+	if (!error && id)
+		error = lfs_prepare_first_locked(
+			l); /* under the lease, or it is not past the cache */
 	if (error && !is_soft(error))
 		return error;
-	p = lfs_next_piece_locked(l, l->offset);
+	if (error)
+		lfs_give_up_locked(l, id);
+	p = lfs_find_piece_locked(l, id);
 	if (p && lfs_first_place_locked(l, p, &place))
 		place = l->offset;
 	m->error = error == -EAGAIN ? 0 : error;
-	atomic_store(&m->ask_again, error == -ENOBUFS);
+	if (error == -ENOBUFS)
+		lfs_ask_at(l, lfs_now() + ASK_AGAIN_NS);
 	error = lfs_reserve_locked(l, place);
 	if (!error)
-		error = lfs_to_file_locked(l, l->offset, l->offset + l->length);
-	if (error || !p)
-		return error;
-	error = lfs_map_piece_locked(l, p);
-	if (!error)
-		return 0;
-	m->error = error;
-	error = lfs_to_file_locked(l, l->offset, l->offset + l->length);
-	(void)lfs_return_part_locked(l, p, p->offset, p->offset + p->length);
-	return error;
+		error = lfs_map_file_locked(l, l->offset, l->offset + l->length, false);
+	return error || !p ? error : cover_locked(l, p);
 }
 
 static int check_managed(struct leasefs_session *s, int fd, uint64_t offset, uint64_t length,
@@ -128,7 +142,9 @@ int leasefs_map_managed(struct leasefs_session *session, int fd, uint64_t offset
 	if (error)
 		return error;
 	l->inode = inode;
-	error = new_managed(l, fd, offset, length, flags);
+	error = lfs_start_taker(session);
+	if (!error)
+		error = new_managed(l, fd, offset, length, flags);
 	if (error)
 		goto put;
 	lfs_begin_taking(session);

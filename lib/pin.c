@@ -144,7 +144,8 @@ static void unpin_pieces_locked(struct leasefs_lease *l, const struct lfs_piece 
 	struct lfs_piece *p;
 
 	for (p = LIST_FIRST(&l->pieces); p != end; p = LIST_NEXT(p, link))
-		unpin_piece(l->session, p);
+		if (!p->coming)
+			unpin_piece(l->session, p);
 }
 
 /* Of a managed lease all is direct, but for what lies past the end of file. */
@@ -171,7 +172,7 @@ static int pin_pieces_locked(struct leasefs_lease *l)
 
 	LIST_FOREACH(p, &l->pieces, link)
 	{
-		error = p->ghost || p->recalled ? -EAGAIN : pin_piece(l->session, p);
+		error = p->ghost || p->recalled || p->coming ? -EAGAIN : pin_piece(l->session, p);
 		if (error) {
 			unpin_pieces_locked(l, p);
 			break;
@@ -283,7 +284,7 @@ int leasefs_pin_range(struct leasefs_lease *lease, uint64_t offset, uint64_t len
 		pthread_mutex_lock(&lease->lock);
 		piece = lfs_piece_at_locked(lease, p.offset);
 		error = -EAGAIN;
-		if (piece && !piece->recalled) {
+		if (piece && !piece->recalled && !piece->coming) {
 			p.lease = piece->id;
 			error = lfs_call(lease->session, LEASEFS_IOC_PIN, &p);
 		} else if (!piece && !lease->managed) {

@@ -227,9 +227,7 @@ static void begin_again(struct leasefs_session *s)
 		pthread_mutex_unlock(&l->lock);
 	}
 	set_state(s, LFS_CONNECTED);
-	while ((l = lfs_get_next(s, l)))
-		if (l->managed)
-			(void)lfs_retake(l);
+	lfs_ask_all(s, 0);
 	pthread_mutex_lock(&s->lock);
 	s->available++; /* whoever waits asks the new one */
 	s->want_count = 0;

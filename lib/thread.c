@@ -17,8 +17,8 @@
 
 #include "lfs.h"
 
-/* Managed leases that could not ask (too many requests at once) ask again: no event tells when. */
-#define ASK_AGAIN_MS 50
+/* What could not be answered, because another call on that lease was under way. */
+#define ANSWER_AGAIN_MS 50
 
 static __thread const struct leasefs_session *mine; /* the session that this thread serves */
 
@@ -68,19 +68,23 @@ static void look_at_daemon(struct leasefs_session *s, short revents)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void tend_all(struct leasefs_session *s)
+/* Not 0: somebody could not answer, and tries again. */
+static int tend_all(struct leasefs_session *s)
 {
 	struct leasefs_lease *l = NULL;
+	int error = 0;
 
 	while ((l = lfs_get_next(s, l)))
-		if (l->managed)
-			lfs_tend(l);
+		if (l->managed && lfs_tend(l))
+			error = -EAGAIN;
+	return error;
 }
 
 static void *thread_main(void *argument)
 {
 	struct leasefs_session *s = argument;
 	struct pollfd wait[2] = {{.fd = s->wake_fd, .events = POLLIN}, {.events = POLLIN}};
+	int again = 0;
 
 	mine = s;
 	for (;;) {
@@ -94,20 +98,41 @@ static void *thread_main(void *argument)
 			return NULL;
 		wait[1].fd = over ? -1 : s->control;
 		wait[0].revents = wait[1].revents = 0;
-		if (poll(wait, 2, lfs_any_waits(s) ? ASK_AGAIN_MS : -1) == 0)
-			lfs_retake_all(s, 0);
+		poll(wait, 2, again && !over ? ANSWER_AGAIN_MS : -1);
 		if (wait[0].revents)
 			drain_wakes(s);
 		if (!over)
 			look_at_daemon(s, wait[1].revents);
-		tend_all(s);
+		again = tend_all(s);
 		lfs_run_callbacks(s);
+	}
+}
+
+/* Takes again what managed leases have given back. The other thread never waits for it. */
+static void *taker_main(void *argument)
+{
+	struct leasefs_session *s = argument;
+	uint64_t next_ns = UINT64_MAX, seen = 0;
+
+	for (;;) {
+		int late = 0;
+
+		pthread_mutex_lock(&s->lock);
+		while (!s->stopping && s->asks == seen && !late)
+			late = lfs_wait_held(s, next_ns);
+		seen = s->asks;
+		if (s->stopping) {
+			pthread_mutex_unlock(&s->lock);
+			return NULL;
+		}
+		pthread_mutex_unlock(&s->lock);
+		next_ns = lfs_retake_due(s);
 	}
 }
 
 static const int own_faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 
-int lfs_start_thread(struct leasefs_session *s)
+static int start(pthread_t *thread, void *(*main)(void *), struct leasefs_session *s)
 {
 	sigset_t all, before;
 	int error;
@@ -116,13 +141,32 @@ int lfs_start_thread(struct leasefs_session *s)
 	for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
 		sigdelset(&all, own_faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&s->thread, NULL, thread_main, s);
+	error = pthread_create(thread, NULL, main, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -error;
+}
+
+int lfs_start_thread(struct leasefs_session *s)
+{
+	int error = start(&s->thread, thread_main, s);
+
 	if (error) {
 		close(s->wake_fd);
 		s->wake_fd = -1;
 	}
-	return -error;
+	return error;
+}
+
+int lfs_start_taker(struct leasefs_session *s)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->has_taker)
+		error = start(&s->taker, taker_main, s);
+	s->has_taker = !error;
+	pthread_mutex_unlock(&s->lock);
+	return error;
 }
 
 void lfs_stop_thread(struct leasefs_session *s)
@@ -135,4 +179,6 @@ void lfs_stop_thread(struct leasefs_session *s)
 	pthread_mutex_unlock(&s->lock);
 	lfs_wake(s);
 	pthread_join(s->thread, NULL);
+	if (s->has_taker)
+		pthread_join(s->taker, NULL);
 }

@@ -331,8 +331,9 @@ int leasefs_set_callback(
 /* ---- the guard: SIGBUS as an error ----------------------------------------------------------- */
 
 /*
- * Installs a handler for SIGBUS, process-wide and once, that turns a fault inside a guard into a
- * return, and hands every other SIGBUS to the handler that was there before.
+ * Installs a handler for SIGBUS, process-wide, that turns a fault inside a guard into a return, and
+ * hands every other SIGBUS to the handler that was there before. Called again it does nothing,
+ * unless another handler has taken its place: then that one is the one before.
  */
 int leasefs_enable_guard(void);
 

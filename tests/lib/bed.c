@@ -178,10 +178,12 @@ static void clean_up(void)
 {
 	if (getpid() != owner)
 		return;
+	/* MNT_FORCE ends the connection: a daemon that waits in the kernel for itself can die then.
+	 */
+	if (bed_mount[0])
+		umount2(bed_mount, MNT_FORCE | MNT_DETACH);
 	if (daemon_pid > 0)
 		kill(daemon_pid, SIGKILL);
-	if (bed_mount[0])
-		umount2(bed_mount, MNT_DETACH);
 	if (daemon_pid > 0)
 		waitpid(daemon_pid, NULL, 0);
 	daemon_pid = 0;

@@ -521,7 +521,7 @@ static void threads_share_a_session(void **state)
 
 #define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		with_session(stores_through_the_mapping_are_read_after_commit),
@@ -546,6 +546,8 @@ int main(void)
 	};
 	int failed;
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	bed_start("policy=recall:1s/busy", "256M");
 	failed = cmocka_run_group_tests_name("lease", tests, NULL, NULL);
 	if (!failed)

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* test_managed.c - mappings that give way by themselves, and come back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bed.h"
+
+static struct leasefs_session *session;
+
+static int setup(void **state)
+{
+	return leasefs_open_session(bed_mount, 0, &session);
+}
+
+static int teardown(void **state)
+{
+	return leasefs_close_session(session);
+}
+
+static struct leasefs_lease *manage(
+	int fd, uint64_t offset, uint64_t length, unsigned flags, unsigned char **memory)
+{
+	struct leasefs_lease *lease = NULL;
+	void *address = NULL;
+
+	assert_int_equal(
+		leasefs_map_managed(session, fd, offset, length, flags, &lease, &address), 0);
+	*memory = address;
+	return lease;
+}
+
+static struct leasefs_lease_state state_of(struct leasefs_lease *lease)
+{
+	struct leasefs_lease_state s;
+
+	assert_int_equal(leasefs_get_lease(lease, &s), 0);
+	return s;
+}
+
+/* The test harness sets a handler of its own for each test. */
+static void guard(void)
+{
+	assert_int_equal(leasefs_enable_guard(), 0);
+}
+
+struct goal {
+	struct leasefs_lease *lease;
+	uint64_t held_bytes;
+};
+
+static bool is_held(void *context)
+{
+	struct goal *g = context;
+
+	return state_of(g->lease).held_bytes == g->held_bytes;
+}
+
+static void wait_for_bytes(struct leasefs_lease *lease, uint64_t held_bytes)
+{
+	struct goal g = {lease, held_bytes};
+
+	wait_until(is_held, &g, "the mapping to be direct, or not");
+}
+
+/* ---- giving way ------------------------------------------------------------------------------ */
+
+static void truncate_is_not_noticed_but_past_the_end(void **state)
+{
+	int fd = bed_file("truncated", 16 * BLOCK);
+	unsigned char *memory, byte = 0;
+	struct leasefs_lease *lease = manage(fd, 0, 16 * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+	uint64_t began = now_ns();
+
+	guard();
+	assert_int_equal(state_of(lease).held_bytes, 16 * BLOCK);
+	memory[0] = 'x';
+	memory[8 * BLOCK - 1] = 'y';
+	memory[9 * BLOCK] = 'z';
+	assert_int_equal(bed_other("truncate", bed_path("truncated"), 8 * BLOCK, 0), 0);
+	assert_in_range(now_ns() - began, 0, 4000000000); /* the policy gives 5 s */
+	assert_int_equal(memory[0], 'x');
+	assert_int_equal(memory[8 * BLOCK - 1], 'y');
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 8 * BLOCK, 1), -EFAULT);
+	assert_int_equal(leasefs_copy_guarded(memory + 12 * BLOCK, &byte, 1), -EFAULT);
+	assert_int_equal(state_of(lease).held_bytes, 8 * BLOCK);
+	assert_int_equal(state_of(lease).gave_way, 1);
+	/* It grows again: zeros, and direct when asked for. */
+	assert_int_equal(ftruncate(fd, 16 * BLOCK), 0);
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 9 * BLOCK, 1), 0);
+	assert_int_equal(byte, 0);
+	memory[10 * BLOCK] = 'w';
+	if (can_come_back()) {
+		assert_int_equal(leasefs_refresh_lease(lease), 0);
+		assert_int_equal(state_of(lease).held_bytes, 16 * BLOCK);
+	}
+	assert_int_equal(memory[10 * BLOCK], 'w');
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(pread(fd, &byte, 1, 10 * BLOCK), 1);
+	assert_int_equal(byte, 'w');
+	close(fd);
+}
+
+static void punch_gives_back_only_its_range(void **state)
+{
+	int fd = bed_file("punched", 32 * BLOCK);
+	unsigned char *memory;
+	struct leasefs_lease *lease = manage(fd, 0, 32 * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+
+	memory[9 * BLOCK] = 'a';
+	memory[10 * BLOCK] = 'b';
+	assert_int_equal(bed_other("punch", bed_path("punched"), 10 * BLOCK, 4 * BLOCK), 0);
+	assert_int_equal(memory[9 * BLOCK], 'a');
+	assert_int_equal(memory[10 * BLOCK], 0);
+	assert_int_equal(memory[14 * BLOCK], pattern(14 * BLOCK));
+	memory[11 * BLOCK] = 'c';
+	if (can_come_back())
+		wait_for_bytes(lease, 32 * BLOCK);
+	assert_int_equal(memory[11 * BLOCK], 'c');
+	assert_int_equal(state_of(lease).gave_way, 1);
+	assert_int_equal(leasefs_commit_range(lease, 0, 0, 0), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+static void own_truncate_is_as_anybody_elses(void **state)
+{
+	int fd = bed_file("own", 16 * BLOCK);
+	unsigned char *memory, byte;
+	struct leasefs_lease *lease = manage(fd, 0, 16 * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+
+	guard();
+	assert_int_equal(ftruncate(fd, 4 * BLOCK), 0);
+	wait_for_bytes(lease, 4 * BLOCK);
+	while (state_of(lease).revoked_bytes)
+		poll(NULL, 0, 1);
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 4 * BLOCK, 1), -EFAULT);
+	assert_int_equal(memory[3 * BLOCK], pattern(3 * BLOCK));
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+static void read_mapping_gives_way_and_comes_back(void **state)
+{
+	int fd = bed_file("readers", 16 * BLOCK), again;
+	struct leasefs_session *second;
+	struct leasefs_lease *lease, *exclusive;
+	unsigned char *memory;
+	void *other;
+
+	again = open(bed_path("readers"), O_RDONLY | O_CLOEXEC);
+	lease = manage(again, 4 * BLOCK, 8 * BLOCK, LEASEFS_TAKE_READ, &memory);
+	assert_int_equal(differs(memory, 4 * BLOCK, 8 * BLOCK), -1);
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
+	assert_int_equal(leasefs_wait_lease(second, fd, 4 * BLOCK, 2 * BLOCK,
+				 LEASEFS_TAKE_WRITE | LEASEFS_TAKE_EXCLUSIVE,
+				 BED_PATIENCE_MS * 1000000ull, &exclusive),
+		0);
+	assert_int_equal(state_of(lease).held_bytes, 6 * BLOCK);
+	assert_int_equal(differs(memory, 4 * BLOCK, 8 * BLOCK), -1);
+	assert_int_equal(leasefs_map_lease(exclusive, 0, &other), 0);
+	memset(other, 'e', 2 * BLOCK);
+	assert_int_equal(leasefs_return_lease(exclusive), 0);
+	wait_for_bytes(lease, 8 * BLOCK);
+	assert_int_equal(memory[0], 'e');
+	assert_true(state_of(lease).came_back >= 1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(second), 0);
+	close(again);
+	close(fd);
+}
+
+static void hole_of_a_read_mapping_fills_by_itself(void **state)
+{
+	int fd = bed_file("hole", 0);
+	unsigned char *memory;
+	struct leasefs_lease *lease;
+
+	assert_int_equal(ftruncate(fd, 8 * BLOCK), 0);
+	lease = manage(fd, 0, 8 * BLOCK, LEASEFS_TAKE_READ, &memory);
+	assert_int_equal(memory[3 * BLOCK], 0);
+	assert_int_equal(bed_other("fill", bed_path("hole"), 3 * BLOCK, 'f'), 0);
+	while (*(volatile unsigned char *)&memory[3 * BLOCK] != 'f')
+		poll(NULL, 0, 1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+static void let_go(void *context, const struct leasefs_event *event, struct leasefs_lease *lease)
+{
+	int *asked = context;
+
+	if (event->kind == LEASEFS_EVENT_RECALL && leasefs_unpin_lease(lease) == 0)
+		__atomic_add_fetch(asked, 1, __ATOMIC_SEQ_CST);
+}
+
+static void pinned_mapping_asks_the_application(void **state)
+{
+	int fd = bed_file("pinned", 16 * BLOCK), asked = 0;
+	unsigned char *memory;
+	struct leasefs_lease *lease = manage(fd, 0, 16 * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+
+	assert_int_equal(leasefs_set_callback(session, let_go, &asked), 0);
+	assert_int_equal(leasefs_pin_lease(lease), 0);
+	assert_int_equal(leasefs_return_lease(lease), -EBUSY);
+	assert_int_equal(bed_other("truncate", bed_path("pinned"), 8 * BLOCK, 0), 0);
+	assert_int_equal(__atomic_load_n(&asked, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(state_of(lease).held_bytes, 8 * BLOCK);
+	assert_int_equal(leasefs_set_callback(session, NULL, NULL), 0);
+	assert_int_equal(leasefs_unpin_lease(lease), -EINVAL);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+static void pins_need_direct_pages(void **state)
+{
+	int fd = bed_file("indirect", 4 * BLOCK);
+	struct leasefs_session *second;
+	struct leasefs_lease *lease, *exclusive;
+	unsigned char *memory;
+	uint64_t pin;
+
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
+	assert_int_equal(leasefs_take_lease(second, fd, 0, 0,
+				 LEASEFS_TAKE_WRITE | LEASEFS_TAKE_EXCLUSIVE, &exclusive),
+		0);
+	lease = manage(fd, 0, 4 * BLOCK, LEASEFS_TAKE_READ, &memory);
+	assert_int_equal(state_of(lease).held_bytes, 0);
+	assert_int_equal(state_of(lease).error, 0);
+	assert_int_equal(memory[0], pattern(0));
+	assert_int_equal(leasefs_pin_lease(lease), -EAGAIN);
+	assert_int_equal(leasefs_pin_range(lease, 0, BLOCK, 0, &pin), -EAGAIN);
+	assert_int_equal(leasefs_return_lease(exclusive), 0);
+	wait_for_bytes(lease, 4 * BLOCK);
+	assert_int_equal(leasefs_pin_lease(lease), 0);
+	assert_int_equal(leasefs_unpin_lease(lease), 0);
+	assert_int_equal(leasefs_pin_range(lease, 0, BLOCK, 0, &pin), 0);
+	assert_int_equal(leasefs_unpin_range(lease, pin), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(second), 0);
+	close(fd);
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+#define MANY 1000
+
+static void thousand_mappings_give_way_one_by_one(void **state)
+{
+	static struct leasefs_lease *leases[MANY];
+	static unsigned char *memories[MANY];
+	int fd = bed_file("many", MANY * BLOCK);
+
+	guard();
+	for (unsigned i = 0; i < MANY; i++)
+		leases[i] = manage(fd, i * BLOCK, BLOCK, LEASEFS_TAKE_READ, &memories[i]);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(memories[i][7], pattern(i * BLOCK + 7));
+	assert_int_equal(bed_other("truncate", bed_path("many"), MANY / 2 * BLOCK, 0), 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		unsigned char byte = 0;
+
+		assert_int_equal(leasefs_copy_guarded(&byte, memories[i] + 7, 1),
+			i < MANY / 2 ? 0 : -EFAULT);
+		assert_int_equal(state_of(leases[i]).held_bytes, i < MANY / 2 ? BLOCK : 0);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(leasefs_return_lease(leases[i]), 0);
+	close(fd);
+}
+
+/* ---- storms ---------------------------------------------------------------------------------- */
+
+#define STORM_BLOCKS 48u
+#define STORM_THREADS 3u
+#define STORM_ROUNDS 40
+#define CUT_ROUNDS 15
+
+struct storm {
+	unsigned char *memory;
+	unsigned thread;
+	int *stop;
+	uint64_t stores;
+	uint64_t lost; /* the first store that was not there: 1 + block */
+	bool ends;     /* the file may end before the mapping */
+};
+
+/* A counter of its own in each block; what is there must be what it stored last. */
+static void *store_counters(void *argument)
+{
+	struct storm *s = argument;
+	uint64_t last[STORM_BLOCKS] = {0};
+
+	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
+		for (unsigned b = 0; b < STORM_BLOCKS; b++) {
+			volatile uint64_t *slot =
+				(uint64_t *)(s->memory + b * BLOCK + s->thread * 64);
+
+			if (*slot != last[b] && !s->lost)
+				s->lost = 1 + b;
+			*slot = ++last[b];
+			s->stores++;
+		}
+	}
+	return NULL;
+}
+
+/* The range is taken away and comes back, while threads store as fast as they can. */
+static void no_store_is_lost(void **state)
+{
+	int fd = bed_file("storm", 0), stop = 0;
+	struct storm storms[STORM_THREADS];
+	pthread_t threads[STORM_THREADS];
+	struct leasefs_session *second;
+	struct leasefs_lease *lease, *exclusive;
+	unsigned char *memory, block[BLOCK];
+	uint64_t stores = 0;
+
+	assert_int_equal(ftruncate(fd, STORM_BLOCKS * BLOCK), 0);
+	lease = manage(fd, 0, STORM_BLOCKS * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
+	for (unsigned i = 0; i < STORM_THREADS; i++) {
+		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
+		assert_int_equal(pthread_create(&threads[i], NULL, store_counters, &storms[i]), 0);
+	}
+	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
+		uint64_t from = i % 5 * 8 * BLOCK, length = (1 + i % 3) * 4 * BLOCK;
+
+		/* Somebody whose reading fills the kernel's cache with what is there now. */
+		assert_int_equal(pread(fd, block, BLOCK, (off_t)from), BLOCK);
+		assert_int_equal(leasefs_wait_lease(second, fd, from, length,
+					 LEASEFS_TAKE_READ | LEASEFS_TAKE_EXCLUSIVE,
+					 BED_PATIENCE_MS * 1000000ull, &exclusive),
+			0);
+		assert_int_equal(leasefs_return_lease(exclusive), 0);
+		if (can_come_back())
+			wait_for_bytes(lease, STORM_BLOCKS * BLOCK);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < STORM_THREADS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(storms[i].lost, 0);
+		stores += storms[i].stores;
+	}
+	print_message("%llu stores, %llu times away, %llu times back\n", (unsigned long long)stores,
+		(unsigned long long)state_of(lease).gave_way,
+		(unsigned long long)state_of(lease).came_back);
+	if (can_come_back())
+		assert_true(state_of(lease).came_back >= STORM_ROUNDS / 2);
+	/* What is in memory is in the file, too. */
+	assert_int_equal(leasefs_commit_range(lease, 0, 0, 0), 0);
+	for (unsigned b = 0; b < STORM_BLOCKS; b++) {
+		assert_int_equal(pread(fd, block, BLOCK, b * BLOCK), BLOCK);
+		assert_memory_equal(block, memory + b * BLOCK, BLOCK);
+	}
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(second), 0);
+	close(fd);
+}
+
+static void *store_guarded(void *argument)
+{
+	struct storm *s = argument;
+
+	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
+		for (unsigned b = 0; b < STORM_BLOCKS; b++) {
+			struct leasefs_guard guard;
+
+			if (leasefs_begin_guard(&guard) == 0) {
+				memset(s->memory + b * BLOCK + s->thread * 64, 0xee, 64);
+				__atomic_add_fetch(&s->stores, 1, __ATOMIC_RELAXED);
+			}
+			leasefs_end_guard(&guard);
+		}
+	}
+	return NULL;
+}
+
+/* The file is cut and grows, while another takes the blocks that it has lost. */
+static void no_store_reaches_a_freed_block(void **state)
+{
+	int fd = bed_file("cut", STORM_BLOCKS * BLOCK), taker, stop = 0;
+	struct storm storms[STORM_THREADS];
+	pthread_t threads[STORM_THREADS];
+	unsigned char *memory, block[BLOCK];
+	struct leasefs_lease *lease =
+		manage(fd, 0, STORM_BLOCKS * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+
+	guard();
+	for (unsigned i = 0; i < STORM_THREADS; i++) {
+		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
+		assert_int_equal(pthread_create(&threads[i], NULL, store_guarded, &storms[i]), 0);
+	}
+	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
+		assert_int_equal(bed_other("truncate", bed_path("cut"), i % 4 * 10 * BLOCK, 0), 0);
+		taker = bed_file("taker", STORM_BLOCKS * BLOCK);
+		assert_int_equal(
+			bed_other("truncate", bed_path("cut"), STORM_BLOCKS * BLOCK, 0), 0);
+		if (can_come_back())
+			assert_int_equal(leasefs_refresh_lease(lease), 0);
+		for (unsigned b = 0; b < STORM_BLOCKS; b++) {
+			assert_int_equal(pread(taker, block, BLOCK, b * BLOCK), BLOCK);
+			assert_int_equal(differs(block, b * BLOCK, BLOCK), -1);
+		}
+		close(taker);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < STORM_THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_true(state_of(lease).gave_way >= CUT_ROUNDS);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		with_session(truncate_is_not_noticed_but_past_the_end),
+		with_session(punch_gives_back_only_its_range),
+		with_session(own_truncate_is_as_anybody_elses),
+		with_session(read_mapping_gives_way_and_comes_back),
+		with_session(hole_of_a_read_mapping_fills_by_itself),
+		with_session(pinned_mapping_asks_the_application),
+		with_session(pins_need_direct_pages),
+		with_session(thousand_mappings_give_way_one_by_one),
+		with_session(no_store_is_lost),
+		with_session(no_store_reaches_a_freed_block),
+	};
+	int failed;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	bed_start("policy=recall:5s/busy", "256M");
+	failed = cmocka_run_group_tests_name("managed", tests, NULL, NULL);
+	if (!failed)
+		bed_stop();
+	return failed;
+}
