@@ -17,7 +17,8 @@ lane_lib() {
 	elif ! setarch -R true 2>/dev/null; then
 		record skip lib "TSan: setarch -R is not allowed here"
 	else
-		TSAN_OPTIONS=halt_on_error=1:handle_sigbus=0 meson_suite build-tsan lib 400 \
+		TSAN_OPTIONS=halt_on_error=1:handle_sigbus=0:suppressions=$SOURCE/tests/lib/tsan.supp \
+			meson_suite build-tsan lib 400 \
 			--wrap='setarch -R' --timeout-multiplier 6
 	fi
 }
