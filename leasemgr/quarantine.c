@@ -32,9 +32,11 @@ static void hold_put(struct lm *lm, struct hold *h)
 	if (--h->count > 0)
 		return;
 	hold_close(h);
-	lm->ops->release(lm->config.context, h->region, h->region_offset, h->length);
-	lm->status.holds--;
-	lm->status.quarantine_bytes -= h->length;
+	if (h->length > 0) { /* else it was not recorded: the blocks stay held */
+		lm->ops->release(lm->config.context, h->region, h->region_offset, h->length);
+		lm->status.holds--;
+		lm->status.quarantine_bytes -= h->length;
+	}
 	free(h);
 }
 
@@ -107,12 +109,12 @@ static void finish_hold(struct freeing *f)
 		if (f->ino)
 			LIST_INSERT_HEAD(&lm->open, f->hold, open);
 	} else {
-		/* A count that never comes to zero keeps the others' links right. */
 		lm->status.leaked_bytes += bytes;
-		if (f->hold) {
-			f->hold->count++;
+		/* Without a length it is nothing but what the links that were made lead to. */
+		if (f->hold && f->hold->count > 0)
 			f->hold->length = 0;
-		}
+		else
+			free(f->hold);
 	}
 	f->hold = NULL;
 	f->any = f->leaked = false;
