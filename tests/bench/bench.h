@@ -50,6 +50,9 @@ int mapping_managed(struct bench *b);
 int arbitration_recall(struct bench *b);
 int arbitration_parked(struct bench *b);
 
+/* copiers.c: a row of the data group. */
+int measure_copiers(struct bench *b);
+
 /* Parts of the scale group. */
 int scale_directory(struct bench *b);
 int scale_extents(struct bench *b);
