@@ -124,6 +124,24 @@ static uint8_t describe_lease(struct lease *l, struct lm_event *e)
 	return PENDING_LAYOUT;
 }
 
+void lm_session_tell_again(struct lm_session *s)
+{
+	for (uint32_t i = 0; i < s->leases.used_slots; i++) {
+		struct lease *l = s->leases.items[i];
+
+		if (!l)
+			continue;
+		if (l->tree >= TREE_GHOSTS)
+			source_mark(s, &l->source, PENDING_REVOKED);
+		else if (l->recalled)
+			source_mark(s, &l->source, PENDING_RECALL);
+		if (l->tree < TREE_GHOSTS && l->mode == LM_READ)
+			source_mark(s, &l->source, PENDING_LAYOUT);
+	}
+	if (s->lm->status.draining)
+		session_tell_drain(s);
+}
+
 bool lm_event_next(struct lm_session *s, struct lm_event *out)
 {
 	struct lm_event e = {0};

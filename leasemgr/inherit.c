@@ -209,16 +209,7 @@ void lm_session_adopt(struct lm_session *s, uint32_t pid, void *owner, uint64_t 
 	s->owner = owner;
 	s->closed = s->inherited = false;
 	timer_clear(lm, &s->timer);
-	for (uint32_t i = 0; i < s->leases.used_slots; i++) {
-		struct lease *l = s->leases.items[i];
-
-		if (l && l->tree >= TREE_GHOSTS)
-			source_mark(s, &l->source, PENDING_REVOKED);
-		else if (l && l->recalled)
-			source_mark(s, &l->source, PENDING_RECALL);
-	}
-	if (lm->status.draining)
-		session_tell_drain(s);
+	lm_session_tell_again(s);
 	record_session(s, LM_RECORD_SESSION_OPEN);
 	lm_session_set_process(s, pid, now_ns);
 }
@@ -245,8 +236,6 @@ int lm_reclaim(struct lm_session *s, uint64_t *lease, uint64_t now_ns)
 	record_lease(l, LM_RECORD_GRANT, l->node.start, l->node.end, NULL, 0);
 	if (l->was_recalled && !l->recalled)
 		source_mark(s, &l->source, PENDING_CANCELLED);
-	if (l->mode == LM_READ) /* the news of a filled hole may have been lost */
-		source_mark(s, &l->source, PENDING_LAYOUT);
 	leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	settle(s->lm, now_ns);
 	return 0;

@@ -445,6 +445,8 @@ struct lm_event {
 	uint32_t mode;
 };
 bool lm_event_waiting(const struct lm_session *s);
+/* One that was told may have been lost: recalls, revocations and layouts come again. */
+void lm_session_tell_again(struct lm_session *s);
 /* false: none. Taken is told: an owner that could not deliver one keeps it and gives it first. */
 bool lm_event_next(struct lm_session *s, struct lm_event *out);
 

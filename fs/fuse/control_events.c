@@ -17,6 +17,7 @@
 
 #include "control.h"
 #include "crash_point.h"
+#include "event_readers.h"
 #include "holder.h"
 
 bool holder_has_events(const struct holder *h)
@@ -71,7 +72,10 @@ static void reply_events(
 	struct holder *h, fuse_req_t req, const struct leasefs_event *events, unsigned n)
 {
 	struct arbiter *a = h->arbiter;
-	int error = fuse_reply_buf(req, (const char *)events, n * sizeof(*events));
+	int error;
+
+	event_readers_note(h, (uint32_t)fuse_req_ctx(req)->pid);
+	error = fuse_reply_buf(req, (const char *)events, n * sizeof(*events));
 
 	crash_point("events_told");
 	arbiter_lock(a);

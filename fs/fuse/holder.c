@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "crash_point.h"
+#include "event_readers.h"
 #include "inheritance.h"
 #include "log.h"
 #include "machine.h"
@@ -412,6 +413,7 @@ static void bury(struct holder *h)
 	arbiter_unlock(a);
 	if (watch)
 		engine_unwatch(a->engine, watch);
+	event_readers_end(h);
 	holder_put(h); /* the session's */
 }
 
@@ -458,8 +460,12 @@ static void on_process_gone(void *context)
 
 	arbiter_lock(a);
 	inherited = h->session && lm_session_is_inherited(h->session);
-	if (h->session && !inherited)
+	if (h->session && !inherited) {
 		lm_session_process_gone(h->session, arbiter_now());
+		/* It may have read events that another process with the session needs. */
+		if (h->session && !h->closed)
+			lm_session_tell_again(h->session);
+	}
 	arbiter_unlock(a);
 	if (inherited)
 		inheritance_process_gone(h);

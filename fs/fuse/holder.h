@@ -84,6 +84,9 @@ struct holder {
 	bool notifying; /* `notify` is given */
 	TAILQ_HEAD(, reader) readers;
 	unsigned reader_count;
+	LIST_HEAD(, event_reader) event_readers; /* event_readers.c's own */
+	unsigned event_reader_count;
+	uint32_t last_reader; /* a thread whose process is known */
 	/* Taken from leasemgr, but the reply did not arrive: given first. Those `in_flight` are in
 	 * replies now, and have room here if they come back: in_flight + unread_count <= MAX. */
 	struct leasefs_event unread[HOLDER_UNREAD_MAX];

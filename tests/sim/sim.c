@@ -694,6 +694,15 @@ static void step_adopt(struct model *m, const struct step *s)
 	}
 }
 
+/* Somebody has died who may have read something. */
+static void step_tell_again(struct model *m, const struct step *s)
+{
+	int i = pick_session(m, s->a, true);
+
+	if (i >= 0)
+		lm_session_tell_again(m->sessions[i].lm);
+}
+
 static void step_reclaim(struct model *m, const struct step *s)
 {
 	struct m_lease *l = pick_lease(m, s->a, s->b % 8 ? INHERITED : GHOST);
@@ -739,6 +748,7 @@ static const struct {
 	{"event", step_event, 14},
 	{"restart", step_restart, 1},
 	{"adopt", step_adopt, 3},
+	{"tell_again", step_tell_again, 1},
 	{"reclaim", step_reclaim, 5},
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))

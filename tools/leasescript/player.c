@@ -95,6 +95,7 @@ static int fork_player(int descriptor, uint64_t *child)
 {
 	pid_t pid;
 
+	signal(SIGCHLD, SIG_IGN); /* it leaves nothing behind that had to be reaped here */
 	pthread_mutex_lock(&player.lock);
 	pid = fork();
 	if (!pid) {
