@@ -26,13 +26,15 @@ hold_end() {
 	wait "$(cat "$CASE_DIR/$1.hold-pid")" || true
 }
 
-# tools_mount [mkfs options]: with a file of 256 KiB, and the policy that tests have time for.
+# tools_mount [mkfs options]: with a file of 256 KiB. A holder that answers has time for it on a busy
+# machine too; one that does not gets `hurry`.
+hurry() { leasectl "$MNT" policy "$MNT/file" recall:300ms/busy; }
 tools_mount() {
 	need_pool
 	need_program python3
 	command -v hold >/dev/null || fail "$BUILD holds no hold"
 	pool_make pool 64M "$@"
-	pool_mount pool -o policy=recall:300ms/busy
+	pool_mount pool -o policy=recall:60s/busy
 	seeded_file "$MNT/file" 262144 1
 }
 
@@ -48,21 +50,22 @@ case_watch() {
 	leasectl "$MNT" watch --all --json >"$CASE_DIR/live" &
 	watcher=$!
 	hold_start a --answer auto --offset 64K --length 64K "$MNT/file"
-	wait_until 10 grep -q '"grant"' "$CASE_DIR/live" || fail "the grant is not seen"
+	wait_until 30 grep -q '"grant"' "$CASE_DIR/live" || fail "the grant is not seen"
 	truncate -s 128K "$MNT/file" # beside the lease
 	truncate -s 64K "$MNT/file"
-	wait_until 10 grep -q '"complete"' "$CASE_DIR/live" || fail "no end of the truncate is seen"
+	wait_until 30 grep -q '"complete"' "$CASE_DIR/live" || fail "no end of the truncate is seen"
 	hold_end a
-	wait_until 10 grep -q '"session-gone"' "$CASE_DIR/live" || fail "no end of the session is seen"
+	wait_until 30 grep -q '"session-gone"' "$CASE_DIR/live" || fail "no end of the session is seen"
 	events "$CASE_DIR/live" >"$CASE_DIR/events"
 	cat "$CASE_DIR/events"
-	grep -qx 'session-open grant park recall return complete session-close.*session-gone' \
+	grep -qx 'session-open grant park recall return complete session-.*session-gone' \
 		"$CASE_DIR/events" || fail "not what happened"
 	hold_start b --pin --length 64K "$MNT/file"
+	hurry
 	refuses "busy" truncate -s 0 "$MNT/file"
 	leasectl "$MNT" watch --once "$MNT/file" >"$CASE_DIR/lines"
 	cat "$CASE_DIR/lines"
-	grep -Eq ' busy +truncate #[0-9]+ of inode [0-9]+ .* after 0\.[0-9]+ s: pinned by session' \
+	grep -Eq ' busy +truncate #[0-9]+ of inode [0-9]+ .* after [0-9.]+ s: pinned by session' \
 		"$CASE_DIR/lines" || fail "no sentence about the EBUSY"
 	hold_end b
 	kill "$watcher"
@@ -142,6 +145,7 @@ case_history_of_users() {
 		[ "$(wc -l <"$CASE_DIR/leases")" -eq 2 ] || fail "nobody sees leases of others"
 	done
 	# Who is asked, and by whom, the holder sees; what it does not concern, not.
+	hurry
 	truncate -s 160K "$MNT/file"
 	as_nobody leasectl "$MNT" watch --once >"$CASE_DIR/nobodys"
 	grep -q " recall .*by process" "$CASE_DIR/nobodys" || fail "$(cat "$CASE_DIR/nobodys")"
@@ -157,16 +161,15 @@ case_history_of_users() {
 case_top_once() {
 	local operation
 	tools_mount
-	leasectl "$MNT" policy "$MNT/file" recall:20s/busy
 	hold_start a --pin --length 64K "$MNT/file"
 	truncate -s 0 "$MNT/file" 2>/dev/null &
 	operation=$!
 	# shellcheck disable=SC2317 # called by wait_until
 	waits() { leasectl "$MNT" top --once >"$CASE_DIR/top" && grep -q '^truncate ' "$CASE_DIR/top"; }
-	wait_until 10 waits || fail "no operation is seen to wait: $(cat "$CASE_DIR/top")"
+	wait_until 30 waits || fail "no operation is seen to wait: $(cat "$CASE_DIR/top")"
 	cat "$CASE_DIR/top"
 	grep -q '^waiting: 1 operation,' "$CASE_DIR/top" || fail "no count of what waits"
-	grep -Eq '^truncate +[0-9]+ +[0-9]+ truncate +[0-9.]+s +[12][0-9]\.[0-9]s  [0-9]+ hold ' \
+	grep -Eq '^truncate +[0-9]+ +[0-9]+ truncate +[0-9.]+s +[0-9.]+s  [0-9]+ hold ' \
 		"$CASE_DIR/top" || fail "who waits, how long, and for whom"
 	grep -Eq '^[0-9]+ +[0-9]+ hold +[0-9]+ +1 +0 +1 +0 +[0-9.]+s open' "$CASE_DIR/top" ||
 		fail "no session with a lease and a pin"
@@ -181,7 +184,7 @@ case_top_once() {
 		operation, = picture["operations"]
 		assert operation["operation"] == "truncate" and operation["lease"] == lease["lease"]
 		assert operation["holder_pid"] == session["pid"] == lease["pid"]
-		assert 0 < operation["left_ns"] < 20e9 and "recalled" in lease["flags"]
+		assert 0 < operation["left_ns"] < 60e9 and "recalled" in lease["flags"]
 		assert picture["arbitration"]["parked"] == 1
 	PYTHON
 	leasectl top --once --sort held >/dev/null || [ $? -eq 1 ] # other mounts may be there
@@ -211,36 +214,36 @@ case_top_terminal() {
 	done
 	tmux -S "$CASE_DIR/tmux" -f /dev/null new-session -d -x 80 -y 24 \
 		"TERM=screen leasectl '$MNT' top --interval 0.2; echo ended \$?; cat"
-	wait_until 10 screen_shows '^7 sessions  7 leases: 0 pinned' || fail "$(screen)"
+	wait_until 30 screen_shows '^7 sessions  7 leases: 0 pinned' || fail "$(screen)"
 	screen
 	screen_shows '^q quit' || fail "no help in the last line"
-	wait_until 10 screen_shows '^per second ' || fail "no rates"
+	wait_until 30 screen_shows '^per second ' || fail "no rates"
 	screen_lacks '^e00000 ' || fail "all leases fit: nothing to scroll"
 	keys l
-	wait_until 10 screen_lacks '^session +pid' || fail "sessions are shown with the leases"
+	wait_until 30 screen_lacks '^session +pid' || fail "sessions are shown with the leases"
 	screen_shows '^lease  .*state' || fail "no view of leases"
 	keys '>' '>' '>' '>' # from left to age, session, pid, inode
-	wait_until 10 screen_shows 'sorted by inode' || fail "not sorted: $(screen)"
+	wait_until 30 screen_shows 'sorted by inode' || fail "not sorted: $(screen)"
 	keys r
-	wait_until 10 screen_shows 'sorted by inode backwards' || fail "not turned round"
+	wait_until 30 screen_shows 'sorted by inode backwards' || fail "not turned round"
 	keys a
-	wait_until 10 screen_shows '^session +pid' || fail "not all again"
+	wait_until 30 screen_shows '^session +pid' || fail "not all again"
 	keys End
-	wait_until 10 screen_lacks '^none waits' || fail "End did not scroll: $(screen)"
+	wait_until 30 screen_lacks '^none waits' || fail "End did not scroll: $(screen)"
 	keys Home
-	wait_until 10 screen_shows '^none waits' || fail "Home did not scroll back"
+	wait_until 30 screen_shows '^none waits' || fail "Home did not scroll back"
 	tmux -S "$CASE_DIR/tmux" -f /dev/null resize-window -x 60 -y 12
-	wait_until 10 screen_shows '^q quit' || fail "after shrinking: $(screen)"
+	wait_until 30 screen_shows '^q quit' || fail "after shrinking: $(screen)"
 	tmux -S "$CASE_DIR/tmux" -f /dev/null resize-window -x 120 -y 50
-	wait_until 10 screen_shows '\[28672, 32768\)' ||
+	wait_until 30 screen_shows '\[28672, 32768\)' ||
 		fail "after growing: $(screen)"
 	keys ' '
-	wait_until 10 screen_shows 'paused' || fail "does not stop"
+	wait_until 30 screen_shows 'paused' || fail "does not stop"
 	keys ' ' q
-	wait_until 10 screen_shows '^ended 0' || fail "q does not end it: $(screen)"
+	wait_until 30 screen_shows '^ended 0' || fail "q does not end it: $(screen)"
 	tmux -S "$CASE_DIR/tmux" -f /dev/null respawn-pane -k \
 		"TERM=dumb leasectl '$MNT' top; echo dumb \$?; cat"
-	wait_until 10 screen_shows '^dumb 0' || fail "a terminal without a cursor: $(screen)"
+	wait_until 30 screen_shows '^dumb 0' || fail "a terminal without a cursor: $(screen)"
 	for i in 1 2 3 4 5 6 7; do hold_end "h$i"; done
 	tmux -S "$CASE_DIR/tmux" kill-server
 	trap - EXIT
@@ -286,7 +289,6 @@ case_map() {
 	done
 	leasectl "$MNT" map "$odd" --svg -o "$CASE_DIR/none.svg"
 	check_svg "$CASE_DIR/none.svg" "nobody holds any" hole "Region 0"
-	leasectl "$MNT" policy "$odd" recall:20s/busy
 	hold_start a --pin --length 64K "$odd"
 	hold_start b --read --length 512K "$odd"
 	hold_start c --pin-range --unbreakable --offset 1M --length 64K "$odd"
@@ -295,7 +297,7 @@ case_map() {
 	operation=$!
 	# shellcheck disable=SC2317 # called by wait_until
 	recalled() { leasectl "$MNT" leases "$odd" | grep -q recalled; }
-	wait_until 10 recalled || fail "nothing is recalled"
+	wait_until 30 recalled || fail "nothing is recalled"
 	leasectl "$MNT" map "$odd" --svg >"$CASE_DIR/map.svg"
 	check_svg "$CASE_DIR/map.svg" "write lease" "read lease" recalled "s left" pinned \
 		"unbreakable pin" "end of file" "a & \"b\" <c>"
@@ -328,11 +330,12 @@ case_timeline() {
 	truncate -s 192K "$MNT/file"
 	hold_end a
 	hold_start b --pin --length 64K "$MNT/file"
+	hurry
 	refuses "busy" truncate -s 0 "$MNT/file"
 	hold_start c --read --offset 64K --length 64K "$MNT/file"
 	truncate -s 96K "$MNT/file" # it does not answer: revoked
 	leasectl "$MNT" timeline "$MNT/file" --svg -o "$CASE_DIR/file.svg"
-	check_svg "$CASE_DIR/file.svg" "3 operations" "EBUSY after 0.3" "done after" returned held \
+	check_svg "$CASE_DIR/file.svg" "3 operations" "EBUSY after" "done after" returned held \
 		"truncate #" hold
 	session=$(sed -n 's/^session \([0-9]*\),.*/\1/p' "$CASE_DIR/b.hold")
 	leasectl "$MNT" timeline --session "$session" --svg >"$CASE_DIR/session.svg"
@@ -341,7 +344,7 @@ case_timeline() {
 	leasectl "$MNT" timeline "$MNT/file" | grep -q ' park ' || fail "no lines"
 	hold_end b
 	kill -9 "$(cat "$CASE_DIR/c.hold-pid")"
-	wait_until 10 sh -c 'leasectl "$1" watch --once | grep -q session-gone.*process.$2' sh "$MNT" \
+	wait_until 30 sh -c 'leasectl "$1" watch --once | grep -q session-gone.*process.$2' sh "$MNT" \
 		"$(cat "$CASE_DIR/c.hold-pid")" || fail "a dead session stays"
 	leasectl "$MNT" timeline --svg >"$CASE_DIR/all.svg"
 	check_svg "$CASE_DIR/all.svg" "session ended"

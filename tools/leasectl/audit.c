@@ -104,6 +104,24 @@ static bool find_region(
 	return false;
 }
 
+/* The daemon, and the process that it has beside it, which never touches what it has inherited. */
+static bool is_the_daemons(const struct audit *a, uint32_t pid)
+{
+	uint64_t daemon = a->claims.now.status.daemon_pid;
+	char path[64], line[256];
+	unsigned parent = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "PPid: %u", &parent) == 1)
+			break;
+	if (status)
+		fclose(status);
+	return pid == daemon || parent == daemon;
+}
+
 static int look_at_process(struct audit *a, uint32_t pid)
 {
 	char path[64], *line = NULL;
@@ -154,7 +172,7 @@ static int look_at_all(int control, struct audit *a)
 		uint64_t pid;
 
 		if (parse_number(entry->d_name, &pid) && pid <= UINT32_MAX &&
-			pid != a->claims.now.status.daemon_pid)
+			!is_the_daemons(a, (uint32_t)pid))
 			error = look_at_process(a, (uint32_t)pid);
 	}
 	closedir(proc);
