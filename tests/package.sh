@@ -68,11 +68,11 @@ lint() { timeout 120 lintian --allow-root --fail-on error,warning "$WORK"/build/
 
 in_root() { root_run "$ROOT" sh -euc "$1"; }
 
-# Every name but those of package management and of logs.
+# Every name but those of package management, of logs, and of systemd's timers.
 list_root() {
 	find "$ROOT" -xdev \( -path "$ROOT/var/lib/dpkg" -o -path "$ROOT/var/lib/apt" -o \
-		-path "$ROOT/var/cache" -o -path "$ROOT/var/log" -o -path "$ROOT/packages" \) -prune \
-		-o -printf '/%P\n' | sort
+		-path "$ROOT/var/lib/systemd" -o -path "$ROOT/var/cache" -o -path "$ROOT/var/log" \
+		-o -path "$ROOT/packages" \) -prune -o -printf '/%P\n' | sort
 }
 
 # The programs first: they are to work without the library's packages.
@@ -130,6 +130,51 @@ library_is_found() {
 		cat /usr/lib/*/pkgconfig/libleasefs.pc'
 }
 
+# The unit, as an administrator has it: ready when mounted, mounted anew after a crash, and gone when
+# it is stopped, with all of its restrictions.
+# shellcheck disable=SC2016 # expands inside
+use_by_unit() {
+	root_enter sh -euxc '
+		mkfs.leasefs -q -s 64M /var/tmp/pool
+		mkdir /srv/lease
+		printf "%s\n" POOL=/var/tmp/pool MOUNTPOINT=/srv/lease OPTIONS=durability=strict \
+			>/etc/leasefs/data.conf
+		systemctl start leasefs@data
+		grep " /srv/lease fuse.leasefs" /proc/mounts
+		systemctl show --property StatusText leasefs@data | grep "serving /var/tmp/pool"
+		echo content >/srv/lease/file
+		chown 1:1 /srv/lease/file
+		leasectl /srv/lease status
+		kill -KILL "$(systemctl show --property MainPID --value leasefs@data)"
+		until [ "$(cat /srv/lease/file 2>/dev/null)" = content ]; do sleep 0.1; done
+		journalctl -u leasefs@data | grep "leasefs.*recovered"
+		systemctl stop leasefs@data
+		! grep " /srv/lease " /proc/mounts
+		test "$(systemctl is-failed leasefs@data)" = inactive
+		fsck.leasefs -n /var/tmp/pool
+	'
+}
+
+# A line of fstab is a unit as well.
+# shellcheck disable=SC2016 # expands inside
+use_by_mount_unit() {
+	root_enter sh -euxc '
+		cp /etc/fstab /var/tmp/fstab
+		echo "/var/tmp/pool /srv/lease fuse.leasefs defaults 0 0" >/etc/fstab
+		systemctl daemon-reload
+		systemctl start srv-lease.mount
+		test "$(cat /srv/lease/file)" = content
+		systemctl stop srv-lease.mount
+		! grep " /srv/lease " /proc/mounts
+		mv /var/tmp/fstab /etc/fstab
+	'
+}
+
+tidy_after_units() {
+	root_halt
+	rm -rf "${ROOT:?}/.boot" "$ROOT/var/tmp/pool" "$ROOT/etc/leasefs/data.conf" "$ROOT/srv/lease"
+}
+
 purge() {
 	rm -rf "$ROOT/packages"
 	in_root '
@@ -157,11 +202,22 @@ why=$(root_make "$SUITE" "$ROOT" "$WORK/log") || {
 	number=$((number + 1))
 	finish
 }
+install_systemd() { in_root 'apt-get install -q -y --no-install-recommends systemd systemd-sysv'; }
+check "a root with systemd" install_systemd
 list_root >"$WORK/before"
 check "installs in a clean root" install_programs
 check "mount -t fuse.leasefs" use_by_type
 check "a line of fstab" use_by_fstab
 check "a conflict script" conflicts_hold
+if [ -z "$(roots_cgroup)" ]; then
+	number=$((number + 1))
+	echo "ok $number - the unit # SKIP no control groups that systemd could have"
+else
+	check "systemd boots" root_boot "$ROOT" "$WORK/boot.log"
+	check "the unit" use_by_unit
+	check "a mount unit" use_by_mount_unit
+	check "all of it ends" tidy_after_units
+fi
 check "the library's packages install" install_library
 check "the library is found" library_is_found
 check "purges" purge

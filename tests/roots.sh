@@ -113,10 +113,92 @@ root_run() {
 	return "$status"
 }
 
+# ---- a root with systemd as its first process ------------------------------------------------
+
+# The hierarchy of control groups that systemd can have, and how it is mounted.
+roots_cgroup() {
+	awk '$9 == "cgroup2" && $5 == "/sys/fs/cgroup" { print $5, "cgroup2"; exit }
+		$9 == "cgroup" && $NF ~ /name=systemd/ { print $5, "cgroup"; exit }' /proc/self/mountinfo
+}
+
+# root_boot DIR LOG: boots what is installed there. It sees devices, control groups and a network of
+# its own, and can change no setting of the kernel's. 1 if it does not come up.
+BOOT_LIMIT_S=120
+ROOT_CGROUP=
+root_boot() {
+	local dir=$1 log=$2 mount type tries
+	read -r mount type <<<"$(roots_cgroup)"
+	ROOT_CGROUP=$mount/leasefs-test.$$
+	mkdir "$ROOT_CGROUP" || return 1
+	cat >"$dir/.boot" <<-'BOOT'
+		set -e
+		mount -t proc proc /proc
+		mount --bind -o ro /proc/sys /proc/sys
+		mount -t sysfs -o ro sysfs /sys
+		mount -t tmpfs tmpfs /run
+		mount -t tmpfs -o mode=1777 tmpfs /tmp
+		mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+		if [ "$1" = cgroup2 ]; then
+		        mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		else
+		        mount -t tmpfs tmpfs /sys/fs/cgroup
+		        mkdir /sys/fs/cgroup/systemd
+		        mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+		fi
+		exec env -i container=other /lib/systemd/systemd --unit=basic.target
+	BOOT
+	# shellcheck disable=SC2016 # expands inside
+	setpriv --pdeathsig=KILL bash -c '
+		echo $$ >"$3/cgroup.procs"
+		exec unshare --mount --pid --fork --kill-child --cgroup --uts --ipc --net \
+			--propagation private bash -euc "
+			root=\$1
+			mount --bind \"\$root\" \"\$root\"
+			mount -t tmpfs -o mode=755 tmpfs \"\$root/dev\"
+			mkdir \"\$root/dev/shm\"
+			for node in null zero full random urandom tty fuse; do
+				: >\"\$root/dev/\$node\"
+				mount --bind /dev/\$node \"\$root/dev/\$node\"
+			done
+			exec chroot \"\$root\" /bin/sh /.boot \$2" boot "$1" "$2"
+		' root_boot "$dir" "$type" "$ROOT_CGROUP" </dev/null >"$log" 2>&1 &
+	ROOT_PID=$!
+	for ((tries = BOOT_LIMIT_S * 5; tries > 0; tries--)); do
+		case $(root_enter systemctl is-system-running 2>/dev/null) in
+		running | degraded) return 0 ;;
+		esac
+		kill -0 "$ROOT_PID" 2>/dev/null || return 1
+		sleep 0.2
+	done
+	return 1
+}
+
+# root_enter COMMAND...: in the root that was booted.
+root_enter() {
+	local first
+	first=$(pgrep -P "$ROOT_PID" | head -n 1)
+	[ -n "$first" ] && timeout --kill-after=5 "$BOOT_LIMIT_S" \
+		nsenter --target "$first" --all --root --wd "$@" </dev/null
+}
+
+# Ends it, and takes its control groups away.
+root_halt() {
+	local tries
+	[ -n "$ROOT_PID" ] && kill -KILL "$ROOT_PID" 2>/dev/null && wait "$ROOT_PID" 2>/dev/null
+	ROOT_PID=
+	for tries in 1 2 3 4 5; do
+		[ -d "$ROOT_CGROUP" ] || return 0
+		find "$ROOT_CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null && return
+		sleep "$tries"
+	done
+	return 1
+}
+
 # root_remove DIR: ends what this shell still runs there, and removes it.
 root_remove() {
 	local tries
 	[ -z "$ROOT_PID" ] || kill -KILL "$ROOT_PID" 2>/dev/null
+	[ -z "$ROOT_CGROUP" ] || root_halt
 	# The kernel needs a moment for the end of a process namespace.
 	for tries in 1 2 3 4 5; do
 		rm -rf --one-file-system "$1" 2>/dev/null && return

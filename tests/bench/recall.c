@@ -158,7 +158,7 @@ static int end_holder(struct holder *h)
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 /* One conflict (or, of the null server, one round trip). */
-static int call_once(struct recall_bed *t, enum way way)
+static int ask_once(struct recall_bed *t, enum way way)
 {
 	struct timespec settle = {.tv_nsec = SETTLE_NS};
 	uint64_t begin;
@@ -214,7 +214,7 @@ static int measure(struct recall_bed *t)
 			unsigned first = t->samples[way].count;
 
 			for (unsigned i = 0; i < CALLS_A_ROUND; i++) {
-				if (call_once(t, way) != 0)
+				if (ask_once(t, way) != 0)
 					return -1;
 			}
 			median[way] = samples_quantile(&t->samples[way], first, 0.5);
