@@ -88,6 +88,11 @@ struct arbiter {
 uint64_t arbiter_now(void); /* CLOCK_MONOTONIC */
 void arbiter_lock(struct arbiter *a);
 void arbiter_unlock(struct arbiter *a); /* and does what the outbox says */
+/* After a mere look: leasemgr was not asked to change anything, so the outbox is as it was, empty. */
+static inline void arbiter_unlock_unchanged(struct arbiter *a)
+{
+	pthread_mutex_unlock(&a->lock);
+}
 /*
  * Around the opening of a session, with start_lock held: threads for leases, and every running
  * change known to leasemgr. -errno: nothing to end. `leasing` goes off with the last session.

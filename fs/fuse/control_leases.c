@@ -66,7 +66,7 @@ static int check_region(const struct call *call, struct holder *h, uint32_t regi
 
 	arbiter_lock(a);
 	known = same_user && ((write ? h->writable : h->readable) & bit);
-	arbiter_unlock(a);
+	arbiter_unlock_unchanged(a);
 	if (known)
 		return 0;
 	info = malloc(sizeof(*info));
@@ -438,7 +438,7 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 		holder_get(w.holder);
 		short_of_lines = holder_short_of_lines(w.holder);
 	}
-	arbiter_unlock(a);
+	arbiter_unlock_unchanged(a);
 	if (!w.holder)
 		return -EPERM;
 	if (short_of_lines)
