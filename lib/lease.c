@@ -586,25 +586,3 @@ int leasefs_commit_range(
 		error = lfs_sync_file(lease);
 	return error;
 }
-
-int leasefs_get_lease(struct leasefs_lease *lease, struct leasefs_lease_state *out)
-{
-	struct lfs_piece *p;
-	int error = lfs_check_session(lease->session);
-
-	if (error)
-		return error;
-	memset(out, 0, sizeof(*out));
-	pthread_mutex_lock(&lease->lock);
-	out->offset = lease->offset;
-	out->length = lease->length;
-	out->inode = lease->inode;
-	out->address = lease->address;
-	out->mode = lease->flags & LEASEFS_TAKE_WRITE ? LEASEFS_MODE_WRITE : LEASEFS_MODE_READ;
-	LIST_FOREACH(p, &lease->pieces, link)
-	*(p->ghost ? &out->revoked_bytes : &out->held_bytes) += p->length;
-	if (lease->managed)
-		lfs_describe_managed_locked(lease, out);
-	pthread_mutex_unlock(&lease->lock);
-	return 0;
-}

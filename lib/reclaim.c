@@ -132,12 +132,16 @@ static int reclaim_pieces(struct leasefs_session *s, int control)
 	int error = 0;
 
 	while ((l = lfs_get_next(s, l))) {
-		struct lfs_piece *p;
+		struct lfs_piece *p, *next;
 
 		pthread_mutex_lock(&l->lock);
-		LIST_FOREACH(p, &l->pieces, link)
-		if (!error)
-			error = reclaim_piece_locked(s, control, l, p);
+		for (p = LIST_FIRST(&l->pieces); p && !error; p = next) {
+			next = LIST_NEXT(p, link);
+			if (p->coming) /* nothing is mapped of it: it is returned unheard */
+				lfs_remove_piece(p);
+			else
+				error = reclaim_piece_locked(s, control, l, p);
+		}
 		pthread_mutex_unlock(&l->lock);
 	}
 	return error;
