@@ -363,7 +363,7 @@ static int return_range_locked(struct leasefs_lease *l, uint64_t start, uint64_t
 	return error;
 }
 
-static int return_all_locked(struct leasefs_lease *l)
+static int return_all_locked(struct leasefs_lease *l, bool leave)
 {
 	int error = lfs_is_pinned_locked(l) ? -EBUSY : 0;
 
@@ -373,7 +373,9 @@ static int return_all_locked(struct leasefs_lease *l)
 	error = return_range_locked(l, l->offset, l->offset + l->length);
 	if (!error || error == -ENOENT)
 		error = acknowledge_locked(l);
-	if (!error && l->address)
+	if (!error && l->address && leave)
+		lfs_abandon_memory_locked(l);
+	else if (!error && l->address)
 		lfs_unmap_locked(l);
 	return error;
 }
@@ -404,7 +406,7 @@ static bool can_catch_up(struct leasefs_session *s, int error, unsigned *tries)
 	return true;
 }
 
-int leasefs_return_lease(struct leasefs_lease *lease)
+static int return_all(struct leasefs_lease *lease, bool leave)
 {
 	struct leasefs_session *s = lease->session;
 	int error = lfs_check_session(s);
@@ -415,14 +417,30 @@ int leasefs_return_lease(struct leasefs_lease *lease)
 	do {
 		lfs_begin_taking(s);
 		pthread_mutex_lock(&lease->lock);
-		error = return_all_locked(lease);
+		error = return_all_locked(lease, leave);
 		pthread_mutex_unlock(&lease->lock);
 		lfs_end_taking(s);
 	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) || can_catch_up(s, error, &tries));
+	return error;
+}
+
+int leasefs_return_lease(struct leasefs_lease *lease)
+{
+	int error = return_all(lease, false);
+
 	if (error == -ENOTCONN) {
 		abandon(lease);
 		error = 0;
 	}
+	if (!error)
+		retire(lease);
+	return error;
+}
+
+int leasefs_leave_mapping(struct leasefs_lease *lease)
+{
+	int error = lease->managed ? return_all(lease, true) : -EOPNOTSUPP;
+
 	if (!error)
 		retire(lease);
 	return error;

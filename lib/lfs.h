@@ -241,6 +241,8 @@ int lfs_map_range_locked(
 /* No access any more, in one step. */
 int lfs_hide_locked(struct leasefs_lease *l, uint64_t start, uint64_t end);
 void lfs_unmap_locked(struct leasefs_lease *l);
+/* The memory is the application's from now on, but for what was reserved around it. */
+void lfs_abandon_memory_locked(struct leasefs_lease *l);
 /* Outward to what the mapped regions can be split at. */
 void lfs_align_locked(const struct leasefs_lease *l, uint64_t *start, uint64_t *end);
 /* The place in its region of the piece's first byte, and the region's alignment. */

@@ -72,6 +72,22 @@ void lfs_unmap_locked(struct leasefs_lease *l)
 	l->reserved_bytes = 0;
 }
 
+void lfs_abandon_memory_locked(struct leasefs_lease *l)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t end = ((uintptr_t)l->address + l->length + page - 1) & ~(page - 1);
+	uintptr_t reserved_end = (uintptr_t)l->reserved + l->reserved_bytes;
+	size_t before = (size_t)((char *)l->address - (char *)l->reserved);
+
+	(void)madvise(l->address, end - (uintptr_t)l->address, MADV_DOFORK);
+	if (before)
+		(void)munmap(l->reserved, before);
+	if (end < reserved_end)
+		(void)munmap((void *)end, reserved_end - end);
+	l->address = l->reserved = NULL;
+	l->reserved_bytes = 0;
+}
+
 void lfs_align_locked(const struct leasefs_lease *l, uint64_t *start, uint64_t *end)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);

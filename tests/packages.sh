@@ -41,6 +41,8 @@ TEST_NEEDS=(
 	program:findmnt:mount
 	program:python3:python3
 	program:spin:spin
+	program:rg:ripgrep
+	program:mdb_load:lmdb-utils
 	module:libibverbs:libibverbs-dev
 	program:tmux:tmux
 	program:readelf:binutils

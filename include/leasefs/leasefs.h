@@ -272,6 +272,13 @@ int leasefs_commit_range(
 int leasefs_map_managed(struct leasefs_session *session, int fd, uint64_t offset, uint64_t length,
 	unsigned flags, struct leasefs_lease **out, void **address);
 
+/*
+ * Ends a managed mapping but leaves the memory: from now on it is an ordinary mapping of the file,
+ * at the same address, and the caller's to munmap(2). The lease is given back and the handle freed.
+ * -EOPNOTSUPP: not managed. -EBUSY: pinned; -ENOTCONN, -ENOMEM: nothing has changed for the caller.
+ */
+int leasefs_leave_mapping(struct leasefs_lease *lease);
+
 /* ---- pins ------------------------------------------------------------------------------------ */
 
 /*

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -179,6 +180,34 @@ static void read_mapping_gives_way_and_comes_back(void **state)
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	assert_int_equal(leasefs_close_session(second), 0);
 	close(again);
+	close(fd);
+}
+
+/* The memory stays where it is, is the file's, and a child has it too. */
+static void left_mapping_is_an_ordinary_one(void **state)
+{
+	int fd = bed_file("left", 16 * BLOCK), status;
+	struct leasefs_lease *lease;
+	unsigned char *memory;
+	pid_t child;
+
+	lease = manage(fd, 0, 16 * BLOCK, LEASEFS_TAKE_WRITE, &memory);
+	memory[5 * BLOCK] ^= 0xff;
+	assert_int_equal(leasefs_leave_mapping(lease), 0);
+	assert_int_equal(memory[5 * BLOCK], (unsigned char)~pattern(5 * BLOCK));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		memory[6 * BLOCK] = 77;
+		_exit(differs(memory, 0, 5 * BLOCK) != -1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(memory[6 * BLOCK], 77);
+	assert_int_equal(munmap(memory, 8 * BLOCK), 0);
+	assert_int_equal(differs(memory + 8 * BLOCK, 8 * BLOCK, 8 * BLOCK), -1);
+	assert_int_equal(munmap(memory + 8 * BLOCK, 8 * BLOCK), 0);
+	assert_int_equal(bed_other("truncate", bed_path("left"), 0, 0), 0);
 	close(fd);
 }
 
@@ -434,6 +463,7 @@ int main(int argc, char **argv)
 		with_session(truncate_is_not_noticed_but_past_the_end),
 		with_session(punch_gives_back_only_its_range),
 		with_session(own_truncate_is_as_anybody_elses),
+		with_session(left_mapping_is_an_ordinary_one),
 		with_session(read_mapping_gives_way_and_comes_back),
 		with_session(hole_of_a_read_mapping_fills_by_itself),
 		with_session(pinned_mapping_asks_the_application),
