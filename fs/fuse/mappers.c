@@ -137,6 +137,25 @@ static bool process_maps(const struct sought *s, uint32_t pid)
 	return found;
 }
 
+/* This daemon, or its guardian, which was forked from it with all of its mappings. */
+static bool is_own(uint32_t pid)
+{
+	char path[64], line[256];
+	unsigned parent = 0;
+	FILE *f;
+
+	if (pid == (uint32_t)getpid())
+		return true;
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f) && sscanf(line, "PPid: %u", &parent) != 1)
+		continue;
+	fclose(f);
+	return parent == (uint32_t)getpid();
+}
+
 static int read_spans(struct sought *s, int leases_fd)
 {
 	struct lease_record r;
@@ -162,7 +181,7 @@ int mappers_find(struct core *c, int leases_fd, uint32_t *pid)
 		while (!*pid && (e = readdir(proc))) {
 			uint32_t number = (uint32_t)strtoul(e->d_name, NULL, 10);
 
-			if (number && number != (uint32_t)getpid() && process_maps(s, number))
+			if (number && process_maps(s, number) && !is_own(number))
 				*pid = number;
 		}
 	}
