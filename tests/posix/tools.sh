@@ -70,7 +70,19 @@ case_watch() {
 	hold_end b
 	kill "$watcher"
 	wait "$watcher" 2>/dev/null || true
+	# The daemon's death ends a watch, with a sentence.
+	leasectl "$MNT" watch >"$CASE_DIR/ended" 2>&1 &
+	watcher=$!
+	wait_until 30 watches "$watcher" || fail "does not watch"
+	pool_kill pool
+	status=0
+	wait "$watcher" || status=$?
+	cat "$CASE_DIR/ended"
+	[ "$status" -eq 1 ] || fail "status $status"
+	grep -q "the daemon has ended" "$CASE_DIR/ended" || fail "not a word about it"
 }
+# It has the control file open and sleeps.
+watches() { readlink /proc/"$1"/fd/* | grep -q "/.leasefs/control$" && grep -q sleeping "/proc/$1/status"; }
 
 # The log is bounded: a reader who was too slow is told how much it has missed; poll(2) wakes one
 # that waits, and nobody else.

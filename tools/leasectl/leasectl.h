@@ -110,15 +110,13 @@ json_object *snapshot_json(const struct snapshot *s, const char *mount);
 /* history.c: the daemon's log of what has happened. */
 struct history_reader {
 	int control;
-	uint64_t started; /* 0: nothing was read yet */
 	struct leasefs_history page;
 	uint32_t at;
 };
 /* From the oldest record on, or from now on. */
 int history_open(struct history_reader *h, const struct request *r, bool from_now);
 /*
- * 1: *out is the next record, and *lost more were missed before it. 0: no more for now. -errno:
- * -ESTALE: another daemon serves the mount now, and the reader begins anew.
+ * 1: *out is the next record, and *lost more were missed before it. 0: no more for now. -errno.
  */
 int history_next(struct history_reader *h, const struct leasefs_record **out, uint64_t *lost);
 /* What a record's time is on the wall, in nanoseconds since 1970. */

@@ -21,14 +21,6 @@ static void tell_lost(uint64_t lost)
 			(unsigned long long)lost);
 }
 
-static void tell_restart(void)
-{
-	if (as_json)
-		print_json_line(add_text(json_object_new_object(), "event", "restart"));
-	else
-		printf("                (another daemon serves the mount now)\n");
-}
-
 /* All that there is by now. 0 or -errno. */
 static int show_new(struct history_reader *h)
 {
@@ -37,10 +29,6 @@ static int show_new(struct history_reader *h)
 	int result;
 
 	while ((result = history_next(h, &record, &lost)) != 0) {
-		if (result == -ESTALE) {
-			tell_restart();
-			continue;
-		}
 		if (result < 0)
 			return result;
 		if (lost)
