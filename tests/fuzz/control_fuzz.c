@@ -126,10 +126,12 @@ static void fuzz_calls(int i)
 		struct leasefs_operations operations;
 		struct leasefs_history history;
 		struct leasefs_held held;
+		struct leasefs_reclaim reclaim;
+		struct leasefs_grace grace;
 	} u;
 
 	memset(&u, 0, sizeof(u));
-	switch (roll() % 18) {
+	switch (roll() % 19) {
 	case 0:
 		u.hello.abi = (uint32_t)number();
 		u.hello.flags = roll() % 4 ? 0 : (uint32_t)number();
@@ -211,6 +213,19 @@ static void fuzz_calls(int i)
 		u.held.lease = id();
 		u.held.offset = number();
 		ioctl(fd, LEASEFS_IOC_HELD, &u);
+		break;
+	case 17: /* names of this daemon, of none, and of nobody */
+		memcpy(u.reclaim.cookie, session[roll() % SESSIONS].hello.cookie,
+			sizeof(u.reclaim.cookie));
+		if (roll() % 2)
+			memcpy(u.reclaim.boot, session[i].hello.boot, sizeof(u.reclaim.boot));
+		else
+			u.reclaim.boot[roll() % 2] = number();
+		u.reclaim.lease = roll() % 2 ? id() : number();
+		u.reclaim.pad = roll() % 8 == 0;
+		ioctl(fd, LEASEFS_IOC_RECLAIM, &u);
+		u.grace.reserved[roll() % 2] = roll() % 4 ? 0 : number();
+		ioctl(fd, LEASEFS_IOC_GRACE, &u);
 		break;
 	default: /* any number and size, filled with noise */
 		for (size_t b = 0; b < sizeof(u); b += 8)

@@ -9,7 +9,8 @@
  * leases two files, maps and pins them, commits, gives back a middle, watches one of them being
  * truncated from under it, acknowledges, lets another truncate fail on its pin, unpins and gives
  * back. The daemon dies at the first step of it that is POINT; or, for points of a restart, it is
- * killed behind the pin, and its successor dies at POINT. Then an ordinary one starts, and:
+ * killed behind the pin, and its successor dies at POINT; or it is told to end there. Then an
+ * ordinary one starts, and:
  *
  *   - all free space goes to a new file; then the client stores through every mapping that it has
  *     not given back, and neither sees the other's bytes (invariants 1, 6, 8)
@@ -44,45 +45,25 @@
 #define FOUND 16
 #define OPTIONS "policy=recall:150ms/busy"
 
-enum phase { STORY, RESTART, RECLAIM };
+enum phase { STORY, RESTART, RECLAIM, GOOD_ORDER };
 static const struct point {
 	const char *name;
 	enum phase phase;
 } points[] = {
-	{"lines_made", STORY},
-	{"session_written", STORY}, /* HELLO */
-	{"grant_entered", STORY},
-	{"layout_made", STORY},
-	{"grant_written", STORY},
-	{"grant_done", STORY}, /* grant */
-	{"pin_entered", STORY},
-	{"pin_done", STORY},
-	{"pin_cleared", STORY}, /* pins */
-	{"commit_begun", STORY},
-	{"commit_made", STORY},
-	{"commit_done", STORY}, /* commit */
-	{"return_asked", STORY},
-	{"part_copied", STORY},
-	{"cut_written", STORY},
-	{"lease_cleared", STORY},
-	{"return_done", STORY}, /* return */
-	{"recall_word_set", STORY},
-	{"change_parked", STORY},
-	{"events_told", STORY},
-	{"deadline_come", STORY},
-	{"ghost_written", STORY},
-	{"change_approved", STORY},
-	{"blocks_held", STORY},
-	{"blocks_freed", STORY},
-	{"change_ended", STORY},
-	{"change_refused", STORY},
-	{"recall_word_cleared", STORY},
-	{"ack_done", STORY}, /* recall */
-	{"session_restored", RESTART},
-	{"grace_begun", RESTART}, /* the next daemon's start */
-	{"name_written", RECLAIM},
-	{"session_adopted", RECLAIM},
-	{"lease_reclaimed", RECLAIM},
+	{"lines_made", STORY}, {"session_written", STORY}, /* HELLO */
+	{"grant_entered", STORY}, {"layout_made", STORY}, {"grant_written", STORY},
+	{"grant_done", STORY},                                                   /* grant */
+	{"pin_entered", STORY}, {"pin_done", STORY}, {"pin_cleared", STORY},     /* pins */
+	{"commit_begun", STORY}, {"commit_made", STORY}, {"commit_done", STORY}, /* commit */
+	{"return_asked", STORY}, {"part_copied", STORY}, {"cut_written", STORY},
+	{"lease_cleared", STORY}, {"return_done", STORY}, /* return */
+	{"recall_word_set", STORY}, {"change_parked", STORY}, {"events_told", STORY},
+	{"deadline_come", STORY}, {"ghost_written", STORY}, {"change_approved", STORY},
+	{"blocks_held", STORY}, {"blocks_freed", STORY}, {"change_ended", STORY},
+	{"change_refused", STORY}, {"recall_word_cleared", STORY}, {"ack_done", STORY}, /* recall */
+	{"session_restored", RESTART}, {"grace_begun", RESTART}, /* the next daemon's start */
+	{"name_written", RECLAIM}, {"session_adopted", RECLAIM}, {"lease_reclaimed", RECLAIM},
+	{"told_to_end", GOOD_ORDER}, /* no crash: SIGTERM, with all of it held */
 };
 #define POINTS (sizeof(points) / sizeof(points[0]))
 
@@ -645,6 +626,10 @@ static void die_at(
 	}
 	if (!tell_the_story(false))
 		stand_fail("the first daemon has died");
+	if (p->phase == GOOD_ORDER) {
+		stand_terminate();
+		return;
+	}
 	stand_kill();
 	close(client.control);
 	if (stand_start(crashing, options)) {

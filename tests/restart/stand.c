@@ -146,6 +146,12 @@ void stand_kill(void)
 	stand_await_death();
 }
 
+void stand_terminate(void)
+{
+	syscall(SYS_pidfd_send_signal, stand.daemon_fd, SIGTERM, NULL, 0);
+	stand_await_death();
+}
+
 void stand_end(void)
 {
 	const char *fsck[] = {stand.fsck, "-n", stand.pool, NULL};

@@ -34,6 +34,8 @@ bool stand_start(const char *leasefs, const char *options);
 /* It has ended by itself, or does so soon; the dead mount is removed. */
 void stand_await_death(void);
 void stand_kill(void); /* SIGKILL, and the same */
+/* SIGTERM: it ends in good order, whatever is held. */
+void stand_terminate(void);
 bool stand_is_dead(void);
 void stand_end(void); /* unmounts, the daemon ends well, and the pool is clean */
 void stand_path(const char *name, char out[160]);
