@@ -99,6 +99,9 @@ static int remove_entries(int fd)
 			result = remove_directory(dirfd(listing), names[i]);
 		else if (result == 0)
 			result = unlinkat(dirfd(listing), names[i], 0);
+		/* Some peers do not say what they list. */
+		if (result != 0 && types[i] == DT_UNKNOWN && errno == EISDIR)
+			result = remove_directory(dirfd(listing), names[i]);
 		free(names[i]);
 	}
 	closedir(listing);
