@@ -12,7 +12,6 @@
 
 #include "btree.h"
 #include "fake_media.h"
-#include "in_range.h"
 
 struct bed {
 	struct fake_media fake;
@@ -164,7 +163,7 @@ static int walk_visit(void *context, const struct btree_item *item)
 
 	while (w->next < MODEL_KEYS && !w->model->there[w->next])
 		w->next++;
-	assert_uint_in_range(w->next, 0, MODEL_KEYS - 1);
+	assert_in_range(w->next, 0, MODEL_KEYS - 1);
 	expect_item(w->model, w->next++, item);
 	return 0;
 }
@@ -285,8 +284,8 @@ static void a_million_ascending_keys_pack_full(void **state)
 	seen = bed_check(&b);
 	assert_int_equal(seen.items, MILLION);
 	/* 127 items of 32 bytes fill a leaf. */
-	assert_uint_in_range(seen.leaves, MILLION / 127, MILLION / 127 + 1);
-	assert_uint_in_range((fake_media_views(&b.fake) - start) * 10, 0, first * 14);
+	assert_in_range(seen.leaves, MILLION / 127, MILLION / 127 + 1);
+	assert_in_range((fake_media_views(&b.fake) - start) * 10, 0, first * 14);
 	for (uint64_t k = 0; k < MILLION; k++)
 		assert_int_equal(delete_one(&b, k * 2), 0);
 	assert_int_equal(b.root.height, 0);
@@ -316,10 +315,10 @@ static void a_million_random_keys_cost_the_same_each(void **state)
 	}
 	seen = bed_check(&b);
 	assert_int_equal(seen.items, MILLION);
-	assert_uint_in_range(b.root.height, 3, 4);
-	assert_uint_in_range(
+	assert_in_range(b.root.height, 3, 4);
+	assert_in_range(
 		seen.leaves, MILLION / 127, MILLION * 10 / 6 / 127); /* 60 % full at least */
-	assert_uint_in_range((fake_media_views(&b.fake) - start) * 10, 0, first * 14);
+	assert_in_range((fake_media_views(&b.fake) - start) * 10, 0, first * 14);
 	for (uint64_t k = 0; k < MILLION; k++) {
 		struct btree_item item;
 
@@ -330,7 +329,7 @@ static void a_million_random_keys_cost_the_same_each(void **state)
 			seen = bed_check(&b);
 	}
 	/* A tenth of the items is left: nodes were merged. */
-	assert_uint_in_range(seen.leaves, 1, MILLION / 10 / 127 * 5);
+	assert_in_range(seen.leaves, 1, MILLION / 10 / 127 * 5);
 	assert_int_equal(fake_media_used(&b.fake), 0);
 	bed_close(&b);
 }
@@ -426,7 +425,7 @@ static void destroy_goes_on_over_transactions_with_a_whole_tree_between(void **s
 		rounds++;
 	} while (r == -EAGAIN);
 	assert_int_equal(r, 0);
-	assert_uint_in_range(rounds, 2, 20);
+	assert_in_range(rounds, 2, 20);
 	assert_int_equal(b.root.root, 0);
 	assert_int_equal(fake_media_used(&b.fake), 0);
 	bed_close(&b);

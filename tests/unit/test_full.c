@@ -4,7 +4,6 @@
  * left nothing, removing always works and gives everything back - also where space that was freed
  * waits until it is durable.
  */
-#include "in_range.h"
 #include "pool_bed.h"
 
 #include <errno.h>
@@ -79,7 +78,7 @@ static void everything_comes_back_from_a_full_pool(void **state)
 		assert_true(count > 300);
 		/* The inodes' tables stay; everything else is there again, and again. */
 		if (round > 1)
-			assert_uint_in_range(count, first - first / 20, first + first / 20);
+			assert_in_range(count, first - first / 20, first + first / 20);
 		first = count;
 		remove_all(b, dir, count);
 		bed_verify(b);

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "dir.h"
-#include "in_range.h"
 #include "verify_pool.h"
 #include "xattr.h"
 
@@ -356,7 +355,7 @@ static void a_damaged_leaf_of_a_directory_costs_its_names_alone(void **state)
 		if (ip)
 			core_put(pool.c, ip, 1);
 	}
-	assert_uint_in_range(named, 1, BIG_NAMES - 1);
+	assert_in_range(named, 1, BIG_NAMES - 1);
 	struct inode *dir = verify_pool_get(pool.c, "/lost+found");
 	struct stat st;
 	assert_non_null(dir);
@@ -390,7 +389,7 @@ static void a_damaged_leaf_of_a_map_leaves_a_hole(void **state)
 	for (unsigned i = 0; i < COMB_BLOCKS; i++)
 		kept += verify_pool_holds(
 			pool.c, "/comb", (uint64_t)i * 2 * BLOCK_SIZE, 100, (int)i);
-	assert_uint_in_range(kept, 1, COMB_BLOCKS - 1);
+	assert_in_range(kept, 1, COMB_BLOCKS - 1);
 }
 
 static void damaged_attributes_leave_the_others(void **state)
