@@ -77,6 +77,7 @@ static void defaults_are_relaxed_and_checked_by_the_kernel(void **state)
 	assert_string_equal(o.mountpoint, "/mnt");
 	assert_int_equal(o.durability, DURABILITY_RELAXED);
 	assert_int_equal(o.lock_wait_ms, OPTIONS_LOCK_WAIT_MS);
+	assert_int_equal(o.grace_ns, OPTIONS_GRACE_S * 1000000000ull);
 	assert_false(o.foreground || o.debug || o.read_only || o.nonempty);
 	assert_true(o.threads_max >= 1 && o.threads_idle_max >= 1);
 	assert_true(passes(&o, "fsname=/pool"));
@@ -114,12 +115,13 @@ static void own_options_are_set(void **state)
 	struct options o;
 
 	accepts(&o, "leasefs -f -o durability=strict,ro,nonempty /pool -omax_threads=3 /mnt "
-		    "-o lock_wait_ms=0,max_idle_threads=2");
+		    "-o lock_wait_ms=0,max_idle_threads=2,grace=250ms");
 	assert_int_equal(o.durability, DURABILITY_STRICT);
 	assert_true(o.read_only && o.nonempty && o.foreground);
 	assert_int_equal(o.threads_max, 3);
 	assert_int_equal(o.threads_idle_max, 2);
 	assert_int_equal(o.lock_wait_ms, 0);
+	assert_int_equal(o.grace_ns, 250000000);
 	assert_true(passes(&o, "ro"));
 	options_free(&o);
 }
@@ -188,6 +190,10 @@ static void what_is_not_understood_is_refused(void **state)
 	refuses("leasefs /pool /mnt -o max_threads=99999999999999999999", "from 1 to");
 	refuses("leasefs /pool /mnt -o max_threads=2x", "from 1 to");
 	refuses("leasefs /pool /mnt -o lock_wait_ms=", "from 0 to");
+	refuses("leasefs /pool /mnt -o grace=-1", "grace is a time");
+	refuses("leasefs /pool /mnt -o grace=5m", "grace is a time");
+	refuses("leasefs /pool /mnt -o grace=3601", "grace is a time");
+	refuses("leasefs /pool /mnt -o crash_at=x", "unknown option 'crash_at=x'");
 	refuses("leasefs /pool", "usage");
 	refuses("leasefs", "usage");
 	refuses("leasefs /pool /mnt /other", "one argument too many");
