@@ -60,6 +60,7 @@ struct asked {
 	struct peer peers[PEERS_MAX];
 };
 
+static pid_t owner;
 static struct bench bench = {.cpu = -1, .second_cpu = -1, .seed = 1, .pool_dir = "/dev/shm"};
 
 int lease_group(struct bench *b)
@@ -172,7 +173,9 @@ static void clean_up(void)
  */
 static void on_signal(int signal_number)
 {
-	signal(SIGPIPE, SIG_IGN); /* what is still to be printed may have no reader */
+	if (getpid() != owner)
+		_exit(128 + signal_number); /* a child: it owns nothing */
+	signal(SIGPIPE, SIG_IGN);           /* what is still to be printed may have no reader */
 	exit(128 + signal_number);
 }
 
@@ -315,6 +318,7 @@ int main(int argc, char **argv)
 		return result - 1;
 	if (server_find_programs() != 0 || choose_processors() != 0 || make_work_directory() != 0)
 		return 1;
+	owner = getpid();
 	atexit(clean_up);
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -197,50 +198,74 @@ static long huge_pages(long set)
 	return now;
 }
 
-/* A file of huge pages at `path`, below the mount `dir`; NULL or the reason why there is none. */
-static const char *make_huge_file(const char *dir, const char *path, size_t bytes)
+/* What was borrowed, to be given back at any exit. */
+static struct {
+	bool borrowed;
+	long before; /* pages */
+	char dir[4200];
+} huge;
+
+static void return_huge(void)
 {
-	const char *reason = NULL;
+	char path[4300];
+
+	if (!huge.borrowed)
+		return;
+	huge.borrowed = false;
+	snprintf(path, sizeof(path), "%s/data", huge.dir);
+	unlink(path);
+	umount2(huge.dir, MNT_DETACH); /* at a sudden exit the daemon has it still */
+	rmdir(huge.dir);
+	huge_pages(huge.before);
+}
+
+/* A file of huge pages in huge.dir/data; NULL or the reason why there is none. */
+static const char *borrow_huge(const char *path, size_t bytes)
+{
+	static bool registered;
+	long wanted;
 	int fd;
 
-	if (mount("none", dir, "hugetlbfs", 0, "pagesize=2M") != 0)
+	huge.before = huge_pages(-1);
+	if (huge.before < 0)
+		return "this kernel has no huge pages";
+	if (!registered)
+		registered = atexit(return_huge) == 0;
+	huge.borrowed = true;
+	wanted = huge.before + (long)(bytes / (HUGE_MIB * MIB));
+	if (huge_pages(wanted) < wanted)
+		return "there are not enough huge pages (vm.nr_hugepages)";
+	if (mount("none", huge.dir, "hugetlbfs", 0, "pagesize=2M") != 0)
 		return "hugetlbfs cannot be mounted";
 	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0)
-		reason = "no file can be made on hugetlbfs";
-	if (fd >= 0)
-		close(fd);
-	return reason;
+	if (fd < 0)
+		return "no file can be made on hugetlbfs";
+	return ftruncate(fd, (off_t)bytes) != 0 || close(fd) != 0
+		       ? "the file on hugetlbfs cannot be made long enough"
+		       : NULL;
 }
 
 static int measure_huge(struct bench *b)
 {
 	size_t bytes = (b->quick ? FILE_MIB_QUICK : FILE_MIB) * MIB,
 	       region_bytes = bytes + 32 * MIB;
-	long before = huge_pages(-1), wanted = before + (long)(region_bytes / (HUGE_MIB * MIB));
-	const char *reason = NULL;
-	char dir[4200], path[4300];
+	const char *reason;
+	char path[4300];
 	int result = 0;
 
-	snprintf(dir, sizeof(dir), "%s/huge", b->work);
-	snprintf(path, sizeof(path), "%s/data", dir);
-	if (mkdir(dir, 0700) != 0) {
-		perror(dir);
+	snprintf(huge.dir, sizeof(huge.dir), "%s/huge", b->work);
+	snprintf(path, sizeof(path), "%s/data", huge.dir);
+	if (mkdir(huge.dir, 0700) != 0) {
+		perror(huge.dir);
 		return -1;
 	}
-	if (before < 0 || huge_pages(wanted) < wanted)
-		reason = "there are not enough huge pages (vm.nr_hugepages)";
-	else
-		reason = make_huge_file(dir, path, region_bytes);
+	reason = borrow_huge(path, region_bytes);
 	if (reason != NULL)
 		fprintf(stderr, "leasebench: mapping on hugetlbfs: %s: left out\n", reason);
 	else
 		result = measure_media(b, "hugetlbfs", path, region_bytes, bytes);
-	unlink(path);
-	umount(dir);
-	rmdir(dir);
-	if (before >= 0)
-		huge_pages(before);
+	return_huge();
+	rmdir(huge.dir); /* where nothing was borrowed */
 	return result;
 }
 

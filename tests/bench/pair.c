@@ -12,7 +12,8 @@ int pair_start(struct bench *b, struct pair *p, uint64_t pool_bytes)
 {
 	*p = (struct pair){.roots = {-1, -1}};
 	if (server_start_ours(b, &p->servers[SIDE_OURS], "ours", pool_bytes) != 0 ||
-		(b->peer != NULL ? server_use_peer(b, &p->servers[SIDE_BASELINE])
+		(b->peer != NULL ? server_use_directory(
+					   b, &p->servers[SIDE_BASELINE], "peer", b->peer->dir)
 				 : server_start_null(b, &p->servers[SIDE_BASELINE], "null")) != 0)
 		return -1;
 	for (int side = 0; side < SIDES; side++) {

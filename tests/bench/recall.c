@@ -49,6 +49,7 @@ struct holder {
 struct recall_bed {
 	struct bench *b;
 	struct pair pair;
+	struct server plain; /* a directory of the pools' own filesystem */
 	char paths[WAYS][4300];
 	struct holder holders[WAYS];
 	struct samples samples[WAYS];
@@ -287,8 +288,9 @@ int arbitration_recall(struct bench *b)
 		t->pair.servers[SIDE_OURS].mount);
 	snprintf(t->paths[WAY_NULL], sizeof(t->paths[0]), "%s/file",
 		t->pair.servers[SIDE_BASELINE].mount);
-	snprintf(t->paths[WAY_FCNTL], sizeof(t->paths[0]), "%s/leasebench.%d.fcntl", b->pool_dir,
-		(int)getpid());
+	if (server_use_directory(b, &t->plain, "fcntl", b->pool_dir) != 0)
+		goto stop;
+	snprintf(t->paths[WAY_FCNTL], sizeof(t->paths[0]), "%s/file", t->plain.mount);
 	for (int way = 0; way < WAYS; way++) {
 		if (make_file(t->paths[way]) != 0 || (way != WAY_NULL && start_holder(t, way) != 0))
 			goto stop;
@@ -299,7 +301,8 @@ stop:
 		if (end_holder(&t->holders[way]) != 0)
 			result = -1;
 	}
-	unlink(t->paths[WAY_FCNTL]);
+	if (t->plain.mount[0] != '\0')
+		server_discard(&t->plain);
 	if (pair_stop(&t->pair) != 0)
 		result = -1;
 	free(t->bytes);

@@ -250,10 +250,10 @@ int server_start_null(struct bench *b, struct server *s, const char *name)
 	return server_restart(b, s);
 }
 
-int server_use_peer(struct bench *b, struct server *s)
+int server_use_directory(struct bench *b, struct server *s, const char *name, const char *parent)
 {
-	name_files(b, s, "peer");
-	snprintf(s->mount, sizeof(s->mount), "%s/leasebench.%d", b->peer->dir, (int)getpid());
+	name_files(b, s, name);
+	snprintf(s->mount, sizeof(s->mount), "%s/leasebench.%d.%s", parent, (int)getpid(), name);
 	if (mkdir(s->mount, 0755) != 0) {
 		perror(s->mount);
 		return -1;

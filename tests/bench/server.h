@@ -36,8 +36,8 @@ int server_start_ours(struct bench *b, struct server *s, const char *name, uint6
 int server_start_with(struct bench *b, struct server *s, const char *name, uint64_t pool_bytes,
 	const char *options, const char *data);
 int server_start_null(struct bench *b, struct server *s, const char *name);
-/* A directory of a peer's, which runs already: a private one is made in it, and removed. */
-int server_use_peer(struct bench *b, struct server *s);
+/* No server, but a private directory in one that is there: removed when it is discarded. */
+int server_use_directory(struct bench *b, struct server *s, const char *name, const char *parent);
 int server_restart(struct bench *b, struct server *s); /* the same pool, on the same mount point */
 int server_stop(struct server *s);                     /* unmounts and waits for its end */
 int server_kill(struct server *s);                     /* SIGKILL, then unmounts */

@@ -21,7 +21,7 @@ lane_bench() {
 		          "spread", "target", "ok"}
 		rows = [json.loads(line) for line in open(sys.argv[1])]
 		assert rows and all(set(row) == fields for row in rows)
-		assert {"data", "metadata", "lease", "mapping", "arbitration", "scale"} == \
+		assert {"data", "metadata", "lease", "mapping", "arbitration", "scale", "features"} == \
 		    {row["group"] for row in rows}
 		assert any(row["baseline_name"] == "scratch" for row in rows)
 		texts = [e.text for e in xml.parse(sys.argv[2]).iter() if e.tag.endswith("text")]
