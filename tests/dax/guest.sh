@@ -184,7 +184,7 @@ devdax_belongs_to_one_pool() {
 unit_tests() {
 	local test
 	for test in region pool; do
-		TMPDIR=$PMEM/tmp "$BUILD/tests/test_$test"
+		TMPDIR=$PMEM/tmp LEASEFS_TEST_FSDAX=1 "$BUILD/tests/test_$test"
 	done
 }
 

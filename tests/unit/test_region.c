@@ -136,7 +136,7 @@ static void ordinary_file_is_page_cache(void **state)
 		close(fd);
 		skip();
 	}
-	if (getenv("PMEM_IS_PMEM_FORCE"))
+	if (getenv("PMEM_IS_PMEM_FORCE") || getenv("LEASEFS_TEST_FSDAX"))
 		check_backend(fd, 8 * MIB, BACKEND_FSDAX, REGION_PMEM, 4096);
 	else
 		check_backend(fd, 8 * MIB, BACKEND_FILE, REGION_PAGE_CACHE, 4096);
