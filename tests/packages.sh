@@ -22,6 +22,7 @@ BUILD_NEEDS=(
 	module:libxxhash:libxxhash-dev
 	module:json-c:libjson-c-dev
 	module:ncursesw:libncurses-dev
+	module:libseccomp:libseccomp-dev
 	module:cmocka:libcmocka-dev
 	program:scdoc:scdoc
 )

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "core.h"
+#include "ender.h"
 
 struct arbiter;
 struct channel;
@@ -27,6 +28,7 @@ struct daemon {
 	struct invalidator *invalidator;
 	struct arbiter *arbiter; /* arbitrate.c's own */
 	struct control *control; /* control.c's own */
+	struct ender ender;
 	struct inode *root;
 	bool owner_moves_data; /* --domains=uid: a new owner means other blocks */
 };

@@ -101,6 +101,14 @@ static int set_crash_at(struct options *o, const char *value, struct diag *d)
 }
 #endif
 
+static int set_hardening(struct options *o, const char *value, struct diag *d)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return diag_set(d, -EINVAL, "hardening is on or off, not '%s'", value);
+	o->hardening = strcmp(value, "on") == 0;
+	return 0;
+}
+
 static int set_nonempty(struct options *o, const char *value, struct diag *d)
 {
 	o->nonempty = true;
@@ -174,6 +182,9 @@ static const struct own_option {
 	{"grace", true, set_grace,
 		"how long the leases of a daemon that died wait to be\n"
 		"                           reclaimed (" STRINGIFY(OPTIONS_GRACE_S) "s)"},
+	{"hardening", true, set_hardening,
+		"off: keep privileges, system calls and core dumps, to\n"
+		"                           debug the daemon (on)"},
 	{"nonempty", false, set_nonempty, "mount over a directory that is not empty"},
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
@@ -394,6 +405,7 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 	int list_count, result;
 
 	*o = (struct options){.durability = DURABILITY_RELAXED,
+		.hardening = true,
 		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS,
 		.grace_ns = OPTIONS_GRACE_S * 1000000000ull};
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */

@@ -36,6 +36,7 @@ struct options {
 	bool allow_other;
 	bool foreground;
 	bool debug;
+	bool hardening;
 	bool plain_type; /* shown as "fuse" */
 	unsigned without; /* OPTIONS_WITHOUT_* */
 	bool help;

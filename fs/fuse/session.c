@@ -2,11 +2,14 @@
 /*
  * session.c - a mount's life.
  *
- *   pool opened -> arbiter, control -> mounted -> channel -> workers -> INIT answered: usable
+ *   ender -> pool opened -> arbiter -> mounted -> channel -> hardened -> control -> workers
+ *   -> INIT answered: usable
  *   ended by    umount(8): the kernel answers ENODEV to the workers
  *               SIGTERM, SIGINT, SIGHUP: parked operations end, what mappings left dirty is
  *               written back, the mount is detached; all this while workers still serve it
  *   then        workers gone -> invalidator, control, arbiter -> descriptor closed -> pool closed
+ *
+ * Hardened before there is a second thread (harden.h); from then on only the ender can unmount.
  *
  * The main thread does nothing but wait for the channel's state and for signals, which are
  * blocked in every other thread.
@@ -27,8 +30,10 @@
 #include "channel.h"
 #include "control.h"
 #include "daemon.h"
+#include "ender.h"
 #include "format.h"
 #include "guardian.h"
+#include "harden.h"
 #include "invalidate.h"
 #include "log.h"
 #include "mountpoint.h"
@@ -120,8 +125,8 @@ static void end_mount(struct daemon *d, uint64_t device)
 
 	arbitrate_cancel(d);
 	if (mountpoint_device(d->options->mountpoint, &found) == 0 && found == device) {
-		mountpoint_write_back(d->options->mountpoint);
-		mountpoint_detach(d->options->mountpoint);
+		ender_write_back(&d->ender);
+		ender_detach(&d->ender);
 	}
 	/* Who still has files open there loses them. */
 	while (channel_state(d) != CHANNEL_ENDED && poll(&event, 1, DETACH_WAIT_MS) > 0)
@@ -230,36 +235,45 @@ static void start_guardian(struct daemon *d, struct waiting *w)
 			strerror(-result));
 }
 
+/* What needs no right that is given up, and all that starts threads. */
+static int run_hardened(struct daemon *d, struct waiting *w, struct diag *diag)
+{
+	int result = d->options->hardening ? harden(diag) : 0;
+
+	if (result != 0)
+		return result;
+	result = control_start(d, diag);
+	if (result == 0)
+		result = run_mounted(d, w, diag);
+	control_stop(d);
+	invalidate_stop(d);
+	return result;
+}
+
 static int run_pool(struct daemon *d, struct waiting *w, struct diag *diag)
 {
 	int result = arbitrate_start(d, diag);
 
 	if (result != 0)
 		return result;
-	result = control_start(d, diag);
-	if (result != 0)
-		goto stop_arbiter;
 	result = mount_session(d, diag);
 	if (result != 0)
-		goto stop_control;
+		goto stop_arbiter;
 	start_guardian(d, w);
-	result = run_mounted(d, w, diag);
-	control_stop(d);
-	invalidate_stop(d);
+	result = run_hardened(d, w, diag);
 	arbitrate_stop(d);
 	guardian_stop(&w->guardian);
 	/*
-	 * libfuse unmounts whatever is at the mount point, unless the connection has ended. Where
-	 * we detached a mount that is still in use, or found another one above it, that is not
-	 * ours.
+	 * libfuse unmounts whatever is at the mount point, unless the connection has ended; and it
+	 * would need what is given up. A mount that never was usable is there still.
 	 */
-	if (result != 0 || channel_state(d) == CHANNEL_ENDED)
+	if (channel_state(d) == CHANNEL_ENDED)
 		fuse_session_unmount(d->session);
+	else if (!w->ready)
+		ender_detach(&d->ender);
 	channel_close(d);
 	fuse_session_destroy(d->session);
 	return result;
-stop_control:
-	control_stop(d);
 stop_arbiter:
 	arbitrate_stop(d);
 	return result;
@@ -298,7 +312,12 @@ int session_run(const struct options *o, const struct session_hooks *hooks, stru
 	w.signal_fd = block_signals();
 	if (w.signal_fd < 0)
 		return diag_set(diag, -errno, "signalfd: %s", strerror(errno));
-	int result = open_pool(&d, diag);
+	int result = ender_start(&d.ender, o->mountpoint);
+	if (result != 0) {
+		close(w.signal_fd);
+		return diag_set(diag, result, "cannot start a process: %s", strerror(-result));
+	}
+	result = open_pool(&d, diag);
 	if (result == 0) {
 		result = run_pool(&d, &w, diag);
 		int closed = close_pool(&d);
@@ -306,6 +325,7 @@ int session_run(const struct options *o, const struct session_hooks *hooks, stru
 			result = diag_set(
 				diag, closed, "could not close the pool: %s", strerror(-closed));
 	}
+	ender_stop(&d.ender);
 	close(w.signal_fd);
 	return result;
 }

@@ -165,6 +165,11 @@ need_mount_helper() {
 	unshare --mount true 2>/dev/null || skip "no mount namespaces here"
 }
 
+# For in_namespace: a /dev/fuse that everybody may open, made below "$1".
+# shellcheck disable=SC2016,SC2034 # expands inside; used by the cases
+nobodys_fuse='mkdir "$1/dev"; mount -t tmpfs none "$1/dev"; mknod -m 666 "$1/dev/fuse" c 10 229
+	mount --bind "$1/dev/fuse" /dev/fuse; shift'
+
 # As in_namespace, with mount.fuse.leasefs where mount(8) looks for it: in /sbin.
 with_mount_helper() {
 	mkdir "$CASE_DIR/sbin.real"

@@ -95,11 +95,15 @@ bool stand_start(const char *leasefs, const char *options)
 {
 	const char *mount[] = {leasefs, "-o", options, stand.pool, stand.mount, NULL};
 	struct leasefs_status status = {0};
+	struct stat st;
 	char path[160];
 	int control;
 
-	if (run(mount))
+	if (run(mount)) {
+		if (stat(stand.mount, &st) && errno == ENOTCONN) /* it died after mount(2) */
+			unmount(true);
 		return false;
+	}
 	stand_path(LEASEFS_CONTROL_PATH, path);
 	control = open(path, O_RDWR | O_CLOEXEC);
 	if (control < 0 || ioctl(control, LEASEFS_IOC_STATUS, &status))
