@@ -322,13 +322,21 @@ struct leasefs_lease *expect_event(
 	}
 }
 
+static bool is_quiet(void *context)
+{
+	struct pollfd p = {.fd = leasefs_get_event_fd(context), .events = POLLIN};
+
+	return poll(&p, 1, 0) == 0;
+}
+
 void expect_no_event(struct leasefs_session *s)
 {
 	struct leasefs_event event;
 	struct leasefs_lease *lease;
-	struct pollfd p = {.fd = leasefs_get_event_fd(s), .events = POLLIN};
 
-	if (poll(&p, 1, 50) != 0 || leasefs_next_event(s, &event, &lease) != 0)
+	/* What is over may still be about to be merged with what it was. */
+	wait_until(is_quiet, s, "events to be over");
+	if (leasefs_next_event(s, &event, &lease) != 0)
 		fail("an event that should not be");
 }
 

@@ -49,7 +49,7 @@ int bed_other_wait(pid_t pid);
  */
 struct leasefs_lease *expect_event(
 	struct leasefs_session *s, uint32_t kind, struct leasefs_event *out);
-/* None now, and none after whatever was done has been heard of. */
+/* None is left when all that was done has been heard of. */
 void expect_no_event(struct leasefs_session *s);
 
 uint64_t now_ns(void);
