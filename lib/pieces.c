@@ -89,6 +89,9 @@ void lfs_cut_piece(
 	uint64_t piece_end = p->offset + p->length;
 
 	assert(start < end);
+	/* What was recalled of it and is given back is no matter any more. */
+	if (start <= p->recall_start && end >= p->recall_end)
+		p->recalled = false;
 	if (start <= p->offset && end >= piece_end) {
 		lfs_remove_piece(p);
 	} else if (start <= p->offset) {
