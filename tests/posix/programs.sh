@@ -206,6 +206,48 @@ case_stress_ng() {
 	rm -rf "$MNT/stress"
 }
 
+# The kernel lets direct writes of one file go on side by side: into blocks that are there, into holes,
+# and past the end, while others read.
+case_direct_writes_side_by_side() {
+	use_mount 256M
+	python3 - "$MNT/file" <<-'PYTHON'
+		import mmap, os, random, sys, threading
+		path, block, count, threads = sys.argv[1], 4096, 4096, 8
+		fd = os.open(path, os.O_CREAT | os.O_RDWR)
+		for i in range(0, count // 2, 2):
+		    os.pwrite(fd, b"." * block, i * block)
+		os.close(fd)
+		order = list(range(count))
+		random.Random(93).shuffle(order)
+		failed = []
+		def fill(page, i):
+		    page[:] = i.to_bytes(8, "little") * (block // 8)
+		def write(mine):
+		    fd = os.open(path, os.O_RDWR | os.O_DIRECT)
+		    page = mmap.mmap(-1, block)
+		    for i in mine:
+		        fill(page, i)
+		        if os.pwrite(fd, page, i * block) != block:
+		            failed.append("short write of block %d" % i)
+		        if os.preadv(fd, [page], i * block) != block or page[:8] != i.to_bytes(8, "little"):
+		            failed.append("block %d is not what was written" % i)
+		    os.close(fd)
+		running = [threading.Thread(target=write, args=(order[k::threads],)) for k in range(threads)]
+		for t in running:
+		    t.start()
+		for t in running:
+		    t.join()
+		assert not failed, failed[:3]
+		page = bytearray(block)
+		with open(path, "rb") as f:
+		    data = f.read()
+		assert len(data) == count * block
+		for i in range(count):
+		    fill(page, i)
+		    assert data[i * block:(i + 1) * block] == page, "block %d" % i
+	PYTHON
+}
+
 # Many names in one directory, listed while they are removed.
 case_remove_while_listing() {
 	use_mount 512M
