@@ -36,9 +36,9 @@
  * Threads
  *   Everything may be called from any thread at any time, but the ends of lives: nobody may use a
  *   lease while or after it is returned, or a session while or after it is closed. Each session has
- *   one thread of the library's, with all signals blocked: it reads events, looks after managed
- *   mappings, and takes the session up again with a new daemon. LEASEFS_SESSION_NO_THREAD does
- *   without it.
+ *   a thread of the library's, with signals blocked: it reads events, answers for managed mappings,
+ *   and takes the session up again with a new daemon. Managed mappings have up to two more, which
+ *   take leases again. LEASEFS_SESSION_NO_THREAD does without all of it.
  *
  * Ownership
  *   Handles belong to the caller until leasefs_return_lease() and leasefs_close_session(). The
