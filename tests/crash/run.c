@@ -145,10 +145,34 @@ static int ask_again(struct finding *finding)
 	return 0;
 }
 
+/* Operation `i`, a sync of which was refused, has said `failed`. Is the tree as it must be? */
+static int check_refused(struct run *run, unsigned i, int failed, struct finding *finding)
+{
+	const struct run_step *before = &run->steps[i - 1], *step = &run->steps[i];
+	enum verb verb = run->script->ops[i - 1].verb;
+	uint64_t digest;
+	bool good;
+
+	if (tree_digest(bed_core(), NULL, NULL, &digest))
+		good = false;
+	else if (!failed)
+		good = digest == step->digest;
+	else if (step->blur.start != step->blur.end)
+		good = true; /* bytes that were written over in place stay */
+	else /* what prepares for stores may leave blocks, in which nobody has read anything yet */
+		good = digest == before->digest || (verb == VERB_PREPARE && digest == step->digest);
+	if (!good) {
+		SAY(finding, "operation %u, a sync of which was refused, %s", i,
+			failed ? "failed and changed something" : "is not whole");
+		return -1;
+	}
+	/* A pool that was opened anew has no memory of it. */
+	return failed && verb != VERB_REMOUNT ? ask_again(finding) : 0;
+}
+
 /* The second time, to the operation that fails. */
 static int record_refused(struct run *run, struct finding *finding)
 {
-	uint64_t digest;
 	int result, failed = 0;
 
 	media_fail_sync(run->script->refuse);
@@ -168,19 +192,7 @@ static int record_refused(struct run *run, struct finding *finding)
 			failed = 0; /* of its own */
 			continue;
 		}
-		result = tree_digest(bed_core(), NULL, NULL, &digest);
-		if (result == 0 && !failed && digest != run->steps[i].digest)
-			result = -1;
-		/* Bytes that were written over in place stay. */
-		if (result == 0 && failed && run->steps[i].blur.start == run->steps[i].blur.end &&
-			digest != run->steps[i - 1].digest)
-			result = -1;
-		if (result)
-			SAY(finding, "operation %u, a sync of which was refused, %s", i,
-				failed ? "failed and changed something" : "is not whole");
-		/* A pool that was opened anew has no memory of it. */
-		else if (failed && run->script->ops[i - 1].verb != VERB_REMOUNT)
-			result = ask_again(finding);
+		result = check_refused(run, i, failed, finding);
 	}
 	bool fired = media_sync_failed();
 	end(run);
