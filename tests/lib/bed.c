@@ -6,12 +6,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +26,7 @@ char bed_mount[4096];
 static char pool[4096];
 static char mount_options[256];
 static pid_t daemon_pid;
+static bool fences_forbidden;
 static pid_t owner; /* who cleans up: not a child of it */
 
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -351,10 +356,33 @@ void wait_until(bool (*done)(void *context), void *context, const char *what)
 	}
 }
 
+/* userfaultfd(2), and the ioctl of /dev/userfaultfd that does the same, are EPERM. */
+void bed_forbid_fences(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xaa00, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+	/* An ordinary user's filter would take fusermount3's privileges too. */
+	if (getuid() != 0 ? can_come_back() : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		skip_all("userfaultfd cannot be forbidden here");
+	fences_forbidden = true;
+}
+
 bool can_come_back(void)
 {
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd;
 
+	if (fences_forbidden)
+		return false;
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (fd < 0)
 		fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	if (fd >= 0)

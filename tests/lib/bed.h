@@ -58,6 +58,7 @@ void wait_until(bool (*done)(void *context), void *context, const char *what);
 
 /* May this process fence stores (userfaultfd)? Then write mappings come back. */
 bool can_come_back(void);
+void bed_forbid_fences(void); /* for this process, from now on */
 /* The test program ends with 77 and a reason. */
 void skip_all(const char *reason) __attribute__((noreturn));
 

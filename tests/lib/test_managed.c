@@ -450,7 +450,7 @@ static void no_store_reaches_a_freed_block(void **state)
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < STORM_THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
-	assert_true(state_of(lease).gave_way >= CUT_ROUNDS);
+	assert_true(state_of(lease).gave_way >= (can_come_back() ? CUT_ROUNDS : 1));
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
 }
@@ -474,7 +474,9 @@ int main(int argc, char **argv)
 	};
 	int failed;
 
-	if (argc > 1)
+	if (argc > 1 && !strcmp(argv[1], "--without-userfaultfd"))
+		bed_forbid_fences();
+	else if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	bed_start("policy=recall:5s/busy", "256M");
 	failed = cmocka_run_group_tests_name("managed", tests, NULL, NULL);
