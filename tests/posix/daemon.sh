@@ -13,7 +13,7 @@ case_background() {
 	leasefs "$(pool_path pool)" "$mount" >"$CASE_DIR/words" 2>&1 </dev/null
 	echo content >"$mount/file" # at once
 	[ ! -s "$CASE_DIR/words" ] || fail "it spoke: $(cat "$CASE_DIR/words")"
-	pgrep -f "^leasefs $(pool_path pool) " >"$CASE_DIR/pool.pid"
+	pgrep -o -f "^leasefs $(pool_path pool) " >"$CASE_DIR/pool.pid" # and not its guardian
 	[ "$(readlink "/proc/$(cat "$CASE_DIR/pool.pid")/cwd")" = / ] || fail "holds a directory"
 	umount_any "$mount"
 	wait_until 20 is_gone "$(cat "$CASE_DIR/pool.pid")" || fail "the daemon does not end"
