@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * inherit.c - sessions of an earlier life: put back, waited for, adopted, given up.
+ * inherit.c - sessions of an earlier life: written down, put back, waited for, adopted, given up.
  *
  *   session   restored (closed, `inherited`) --adopt--> open, as any
  *                                            --grace over--> closed: ghosts only; may be adopted
@@ -17,6 +17,25 @@
 #include <stdlib.h>
 
 #include "manager.h"
+
+/* ---- writing down ----------------------------------------------------------------------------- */
+
+void lease_persist(const struct lease *l)
+{
+	const struct lm *lm = l->session->lm;
+	struct lm_lease_record r = {.lease = l->node.id,
+		.origin = l->origin,
+		.rest = l->rest,
+		.ino = l->inode->ino,
+		.start = l->node.start,
+		.end = l->node.end,
+		.mode = l->mode,
+		.flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
+			 (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0)};
+
+	if (lm->ops->persist)
+		lm->ops->persist(lm->config.context, l->session->owner, &r);
+}
 
 /* ---- putting back ---------------------------------------------------------------------------- */
 

@@ -175,23 +175,6 @@ void lease_enter(
 	count_lease(s->lm, l, 1);
 }
 
-void lease_persist(const struct lease *l)
-{
-	const struct lm *lm = l->session->lm;
-	struct lm_lease_record r = {.lease = l->node.id,
-		.origin = l->origin,
-		.rest = l->rest,
-		.ino = l->inode->ino,
-		.start = l->node.start,
-		.end = l->node.end,
-		.mode = l->mode,
-		.flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
-			 (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0)};
-
-	if (lm->ops->persist)
-		lm->ops->persist(lm->config.context, l->session->owner, &r);
-}
-
 void lease_end(struct lease *l)
 {
 	struct lm_session *s = l->session;

@@ -245,6 +245,8 @@ void lease_set_recalled(struct lease *l, struct lm_change *by);
 /* One that is put back, with its slot, into session, inode and tree; counted. */
 void lease_enter(
 	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
+
+/* inherit.c */
 void lease_persist(const struct lease *l);
 
 /* pin.c */
