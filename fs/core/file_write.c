@@ -195,7 +195,6 @@ static int settle_bytes(const struct target *t, uint64_t end)
 	uint64_t head = t->fresh ? t->offset - block_down(t->offset) : 0;
 	uint64_t tail = t->fresh ? block_up(t->offset + length) - (t->offset + length) : 0;
 
-	region_touched(t->region, t->region_offset, length);
 	if (head)
 		region_store_zero(t->region, t->region_offset - head, head);
 	if (tail)
@@ -205,6 +204,17 @@ static int settle_bytes(const struct target *t, uint64_t end)
 	if (planted(PLANT_TAIL_NOT_FLUSHED))
 		length &= ~63ull;
 	return region_flush(t->region, t->region_offset - head, head + length + tail);
+}
+
+/* What the caller stored is there whatever becomes of the write. */
+static void tell_stores(const struct writing *st, uint64_t end)
+{
+	for (int i = 0; i < st->count && st->targets[i].offset < end; i++) {
+		const struct target *t = &st->targets[i];
+		uint64_t left = end - t->offset;
+
+		region_touched(t->region, t->region_offset, t->length < left ? t->length : left);
+	}
 }
 
 static int settle_all(struct writing *st, uint64_t end)
@@ -290,6 +300,7 @@ static int commit(struct core *c, struct core_write *w, struct writing *st, uint
 	const struct media_inode *view;
 	int error;
 
+	tell_stores(st, end);
 	error = inode_view(c, NULL, w->inode, &view);
 	if (!error)
 		error = file_grow(c, w->inode, view, end, w->offset);
