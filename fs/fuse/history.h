@@ -3,7 +3,7 @@
  * history.h - what has happened to sessions, leases and operations: the latest records of
  * leasemgr's, numbered from 1 on, in a ring. Guarded by arbiter.lock, all of it.
  *
- * A record is some forty nanoseconds under a lock that is held anyway; who reads takes at most a
+ * A record is a tenth of a microsecond under a lock that is held anyway; who reads takes at most a
  * page, and looks at no more than HISTORY_LOOKED_AT_MAX records, before the lock is free again.
  * Files that want to be told of new records by poll(2) are in `watchers`.
  */
