@@ -75,6 +75,8 @@ static pid_t spawn(const char *const argv[], bool quiet)
 		fail("fork: %s", strerror(errno));
 	if (pid)
 		return pid;
+	/* A sanitizer ends a process without a word; its daemon is not to stay. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (quiet) {
 		int null = open("/dev/null", O_WRONLY);
 
