@@ -106,6 +106,7 @@ static bool try_script(struct worker *w, unsigned from, const struct explore_lim
 		w->script.refuse++;
 		if (!w->found)
 			w->found = explore(&w->script, 0, limits, &w->stats, &w->finding) != 0;
+		w->processor_seconds = (double)clock() / CLOCKS_PER_SEC;
 	} while (!w->found && w->stats.refused > refused);
 	return !w->found;
 }
