@@ -68,10 +68,21 @@ void stand_fail(const char *format, ...)
 	exit(1);
 }
 
+/* The test is over before its end: out of time, or whoever runs it has gone. */
+static void on_signal(int number)
+{
+	take_down();
+	_exit(128 + number);
+}
+
 void stand_make(const char *mkfs, const char *fsck, const char *size)
 {
 	const char *make[] = {mkfs, "-q", "-s", size, stand.pool, NULL};
 
+	const int ends[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		signal(ends[i], on_signal);
 	stand.mkfs = mkfs;
 	stand.fsck = fsck;
 	snprintf(stand.dir, sizeof(stand.dir), "%s/leasefs-restart.XXXXXX",
