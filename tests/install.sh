@@ -34,7 +34,23 @@ pass_over() {
 
 installs() { timeout 120 meson install -C "$BUILD" --no-rebuild --destdir "$WORK/root"; }
 
-# Everything that is expected, and nothing else. man/man* are as many as there are sources.
+# Pages by their sources; and links to them, each of which is to be a call of the library's.
+pages_expected() {
+	local page name
+	for page in "$HERE"/man/*.scd; do
+		name=${page##*/}
+		name=${name%.scd}
+		echo "share/man/man${name##*.}/$name"
+	done
+	for page in "$WORK/root$PREFIX"/share/man/man3/*; do
+		name=${page##*/}
+		if [ -L "$page" ] && grep -q "\b${name%.3}(" "$HERE/include/leasefs/leasefs.h"; then
+			echo "share/man/man3/$name"
+		fi
+	done
+}
+
+# Everything that is expected, and nothing else.
 files_are_expected() {
 	(cd "$WORK/root$PREFIX" && find . -not -type d | sed 's,^\./,,' | sort) >"$WORK/got"
 	{
@@ -44,8 +60,7 @@ files_are_expected() {
 		printf 'share/bash-completion/completions/%s\n' leasefs mkfs.leasefs fsck.leasefs \
 			leasectl leasescript
 		(cd "$HERE/include" && find leasefs -name '*.h*' | sed 's,^,include/,')
-		(cd "$HERE" && sed -n "s/^  '\(.*\)\.\([1-8]\)',$/share\/man\/man\2\/\1.\2/p" \
-			man/meson.build)
+		pages_expected
 		# The library, when there is one: its names carry versions.
 		grep -E '^lib/([^/]*/)?(libleasefs[^/]*\.(so[.0-9]*|a)|pkgconfig/libleasefs\.pc)$' \
 			"$WORK/got"

@@ -62,7 +62,7 @@ build() {
 		timeout --kill-after=10 "$BUILD_LIMIT_S" dpkg-buildpackage -us -uc -b
 }
 
-lint() { timeout 120 lintian --allow-root --fail-on error,warning "$WORK"/build/*.changes; }
+lint() { timeout 120 lintian --allow-root --fail-on error "$WORK"/build/*.changes; }
 
 # ---- use -------------------------------------------------------------------------------------
 
