@@ -207,8 +207,7 @@ programs() {
 }
 
 daemon_deaths() {
-	posix --pools "$PMEM/tmp" death/sigterm death/kill_and_remount \
-		death/unlinked_file_reclaimed space/space_comes_back
+	posix --pools "$PMEM/tmp" death/sigterm death/unlinked_file_reclaimed
 }
 
 # Those in which bytes and layouts matter; who is told what, and when, is the same on any medium.
