@@ -50,7 +50,8 @@ static void take_down(void)
 		syscall(SYS_pidfd_send_signal, stand.daemon_fd, SIGKILL, NULL, 0);
 	if (!stand.dir[0])
 		return;
-	if (stand.daemon)
+	/* Whatever became of the daemon: only stand_end() has unmounted for certain. */
+	if (!stand.is_clean)
 		unmount(true);
 	run(rm);
 }
@@ -179,5 +180,6 @@ void stand_end(void)
 	status = run(fsck);
 	if (status)
 		stand_fail("fsck.leasefs: exit status %d", status);
+	stand.is_clean = true;
 	take_down();
 }

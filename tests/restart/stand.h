@@ -22,6 +22,7 @@ struct stand {
 	const char *mkfs, *fsck;
 	pid_t daemon;  /* 0: none */
 	int daemon_fd; /* pidfd */
+	bool is_clean;
 };
 
 _Noreturn void stand_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
