@@ -23,7 +23,7 @@
  *   may come at any time. CRASHES kills of the daemon, each followed by a start.
  *   The line is two words of memory. The clients' add, subtract and load are steps of their own, and
  *   so are the daemon's store of `recall` and load of `pins`. Everything else the daemon does under
- *   its lock between two of these is one step; making a grant's layout, its record in run/mapped.*,
+ *   its lock between two of these is one step; making a grant's layout, its record in run/,
  *   and freeing of blocks are steps outside the lock, as they are in the daemon.
  *
  * What is left out, and so not shown
@@ -36,6 +36,8 @@
  *   - A client that scribbles over its line, or pins without a lease, or in one thread while it
  *     returns the lease in another. The main thread here stops its pinners before that.
  *   - A client that dies within its own call dies right after it here.
+ *   - Reclaiming after a restart: leases end with the daemon here, as those do in the daemon that
+ *     nobody reclaims. The simulation and tests/restart have it.
  *   - That DMA ends within the drain time: this is assumed (see hardware()).
  *   - Times, and fairness: a wait that only a storm of others keeps from its turn is not found,
  *     as no claim about infinite runs is made; with an unfair lock such runs exist.
