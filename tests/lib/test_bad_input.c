@@ -6,9 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,51 @@
 #include "bed.h"
 
 static struct leasefs_session *session;
+
+/* A daemon of another time: what HELLO answers is changed on its way to the library. */
+static struct {
+	uint32_t abi, pin_line_bytes; /* 0: as they are */
+	int error;                    /* it fails with that */
+} foreign;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+	struct leasefs_hello *hello;
+	int result;
+
+	va_start(arguments, request);
+	hello = va_arg(arguments, void *);
+	va_end(arguments);
+	if (request == LEASEFS_IOC_HELLO && foreign.error) {
+		errno = foreign.error;
+		return -1;
+	}
+	result = (int)syscall(SYS_ioctl, fd, request, hello);
+	if (request == LEASEFS_IOC_HELLO && result == 0 && foreign.abi)
+		hello->abi = foreign.abi;
+	if (request == LEASEFS_IOC_HELLO && result == 0 && foreign.pin_line_bytes)
+		hello->pin_line_bytes = foreign.pin_line_bytes;
+	return result;
+}
+
+static void foreign_version_is_eproto(void **state)
+{
+	struct leasefs_session *other = NULL;
+
+	foreign.abi = LEASEFS_ABI + 1;
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &other), -EPROTO);
+	foreign.abi = 0;
+	foreign.pin_line_bytes = 128;
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &other), -EPROTO);
+	foreign.pin_line_bytes = 0;
+	foreign.error = EINVAL; /* an ioctl of another size */
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &other), -EPROTO);
+	foreign.error = 0;
+	assert_null(other);
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &other), 0);
+	assert_int_equal(leasefs_close_session(other), 0);
+}
 
 static void what_is_not_leasefs_is_enotty(void **state)
 {
@@ -222,6 +269,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_not_leasefs_is_enotty),
 		cmocka_unit_test(ordinary_file_is_no_session_to_adopt),
+		cmocka_unit_test(foreign_version_is_eproto),
 		cmocka_unit_test(open_mode_is_the_permission),
 		cmocka_unit_test(ranges_and_flags_are_checked),
 		cmocka_unit_test(address_space_limit_is_enomem),
