@@ -393,15 +393,29 @@ static void abandon(struct leasefs_lease *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/*
- * The daemon says -EINVAL where it has cut a lease of which this side has not heard yet. The event
- * is there to be read, or another thread has it already.
- */
-static bool can_catch_up(struct leasefs_session *s, int error, unsigned *tries)
+/* A lease that is being taken for a managed mapping, and in the middle of a call. */
+static bool is_coming_locked(const struct leasefs_lease *l)
 {
-	if (error != -EINVAL || (*tries)++ == CATCH_UP_TRIES || lfs_read_events(s))
+	const struct lfs_piece *p;
+
+	LIST_FOREACH(p, &l->pieces, link)
+	if (p->coming)
+		return true;
+	return false;
+}
+
+/*
+ * The daemon says -EINVAL where it has cut a lease of which this side has not heard yet: the event
+ * is there to be read, or another thread has it already. And -EBUSY where the session's other
+ * thread is at a call on what it takes for a managed mapping: `coming`.
+ */
+static bool can_catch_up(struct leasefs_session *s, int error, bool coming, unsigned *tries)
+{
+	if (!(error == -EINVAL || (error == -EBUSY && coming)) || (*tries)++ == CATCH_UP_TRIES)
 		return false;
-	if (*tries > 1)
+	if (error == -EINVAL && lfs_read_events(s))
+		return false;
+	if (*tries > 1 || coming)
 		(void)poll(NULL, 0, 1);
 	return true;
 }
@@ -411,6 +425,7 @@ static int return_all(struct leasefs_lease *lease, bool leave)
 	struct leasefs_session *s = lease->session;
 	int error = lfs_check_session(s);
 	unsigned tries = 0;
+	bool coming;
 
 	if (error)
 		return error;
@@ -418,9 +433,11 @@ static int return_all(struct leasefs_lease *lease, bool leave)
 		lfs_begin_taking(s);
 		pthread_mutex_lock(&lease->lock);
 		error = return_all_locked(lease, leave);
+		coming = is_coming_locked(lease);
 		pthread_mutex_unlock(&lease->lock);
 		lfs_end_taking(s);
-	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) || can_catch_up(s, error, &tries));
+	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) ||
+		 can_catch_up(s, error, coming, &tries));
 	return error;
 }
 
@@ -452,6 +469,7 @@ int leasefs_return_range(struct leasefs_lease *lease, uint64_t offset, uint64_t 
 	uint64_t start = offset, end = offset + length;
 	int error = lfs_check_session(s);
 	unsigned tries = 0;
+	bool coming;
 
 	if (error)
 		return error;
@@ -467,9 +485,11 @@ int leasefs_return_range(struct leasefs_lease *lease, uint64_t offset, uint64_t 
 		lfs_begin_taking(s);
 		pthread_mutex_lock(&lease->lock);
 		error = return_range_locked(lease, start, end);
+		coming = is_coming_locked(lease);
 		pthread_mutex_unlock(&lease->lock);
 		lfs_end_taking(s);
-	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) || can_catch_up(s, error, &tries));
+	} while ((error == -ENOTCONN && !lfs_await_daemon(s)) ||
+		 can_catch_up(s, error, coming, &tries));
 	return error;
 }
 
