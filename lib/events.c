@@ -139,26 +139,32 @@ static bool take_event(struct leasefs_session *s, struct lfs_event *out)
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
-/* The piece becomes a ghost where it was revoked, and is cut there. */
-static void note_revocation_locked(struct leasefs_lease *l, const struct leasefs_event *e)
+/*
+ * The piece becomes a ghost where it was revoked, and is cut there. False: it has been returned, or
+ * given up with its daemon, while the event was on its way.
+ */
+static bool note_revocation_locked(struct leasefs_lease *l, const struct leasefs_event *e)
 {
 	struct lfs_piece *p = lfs_find_piece_locked(l, e->origin ? e->origin : e->lease);
+	struct lfs_piece *ghost = lfs_find_piece_locked(l, e->lease);
 	uint64_t end = e->offset + e->length;
-	struct lfs_piece *ghost;
 
+	if (ghost && ghost->ghost) /* told again, by a new daemon */
+		return true;
+	if (!p)
+		return false;
 	/* From now on the line is not of the lease as it was. */
 	if (e->origin != e->lease)
 		__atomic_store_n(&l->head.slowly, 1, __ATOMIC_SEQ_CST);
 	if (e->origin == e->lease) {
-		if (p)
-			p->ghost = true;
-		return;
+		p->ghost = true;
+		return true;
 	}
-	if (p)
-		lfs_cut_piece(p, e->offset, end, e->rest, LEASEFS_NO_SLOT);
+	lfs_cut_piece(p, e->offset, end, e->rest, LEASEFS_NO_SLOT);
 	ghost = lfs_add_piece(l, e->lease, e->offset, e->length, LEASEFS_NO_SLOT);
 	if (ghost)
 		ghost->ghost = true;
+	return true;
 }
 
 static void note_recall_locked(struct leasefs_lease *l, const struct leasefs_event *e)
@@ -172,16 +178,26 @@ static void note_recall_locked(struct leasefs_lease *l, const struct leasefs_eve
 	p->recall_end = e->offset + e->length;
 }
 
+/* Of a lease that has been returned already: whatever was revoked of it is not mapped here. */
+static void answer_unknown(struct leasefs_session *s, const struct leasefs_event *e)
+{
+	struct leasefs_ack ack = {.lease = e->lease};
+
+	if (e->kind == LEASEFS_EVENT_REVOKED)
+		(void)lfs_call(s, LEASEFS_IOC_ACK, &ack);
+}
+
 static void apply_to_lease(
 	struct leasefs_session *s, struct leasefs_lease *l, const struct leasefs_event *e)
 {
-	bool tell;
+	bool tell, known = true;
 
 	pthread_mutex_lock(&l->lock);
 	tell = !l->managed || lfs_is_pinned_locked(l);
 	switch (e->kind) {
 	case LEASEFS_EVENT_REVOKED:
-		note_revocation_locked(l, e);
+		known = note_revocation_locked(l, e);
+		tell = tell && known;
 		break;
 	case LEASEFS_EVENT_RECALL:
 	case LEASEFS_EVENT_RECALL_CANCELLED:
@@ -200,6 +216,8 @@ static void apply_to_lease(
 	if (tell)
 		lfs_queue_event(s, e, l);
 	pthread_mutex_unlock(&l->lock);
+	if (!known)
+		answer_unknown(s, e);
 }
 
 /* Who waits in leasefs_wait_lease() asks again; the application is told of what it asked for. */
@@ -222,15 +240,6 @@ static void note_available(struct leasefs_session *s, const struct leasefs_event
 	if (asked)
 		lfs_queue_event(s, e, NULL);
 	lfs_ask_all(s, e->inode);
-}
-
-/* Of a lease that has been returned already: whatever was revoked of it is not mapped here. */
-static void answer_unknown(struct leasefs_session *s, const struct leasefs_event *e)
-{
-	struct leasefs_ack ack = {.lease = e->lease};
-
-	if (e->kind == LEASEFS_EVENT_REVOKED)
-		(void)lfs_call(s, LEASEFS_IOC_ACK, &ack);
 }
 
 /* False: the id may become known. */

@@ -45,6 +45,7 @@ int lfs_new_lease(struct leasefs_session *s, struct leasefs_lease **out)
 
 void lfs_put_lease(struct leasefs_lease *l)
 {
+	struct lfs_piece *p;
 	bool last;
 
 	if (!l)
@@ -56,7 +57,9 @@ void lfs_put_lease(struct leasefs_lease *l)
 	pthread_mutex_unlock(&l->session->lock);
 	if (!last)
 		return;
-	assert(LIST_EMPTY(&l->pieces));
+	/* Returned; an event on its way may have come after that. It is memory now. */
+	while ((p = LIST_FIRST(&l->pieces)))
+		lfs_remove_piece(p);
 	lfs_free_managed(l);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
