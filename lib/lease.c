@@ -9,7 +9,6 @@
  * A call that meets the daemon's end is made again with the next one: the reclaim has corrected the
  * pieces meanwhile, so that what had happened already is not asked for twice.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
