@@ -42,6 +42,7 @@ TEST_NEEDS=(
 	program:findmnt:mount
 	program:python3:python3
 	program:spin:spin
+	program:pgrep:procps
 	program:rg:ripgrep
 	program:mdb_load:lmdb-utils
 	module:libibverbs:libibverbs-dev
