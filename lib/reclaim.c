@@ -93,17 +93,17 @@ static void lose_piece_locked(struct leasefs_lease *l, struct lfs_piece *p, bool
 		lfs_queue_event(l->session, &e, l);
 }
 
-/* The daemon's range is inside the piece's: the rest had been given back. */
+/*
+ * The daemon's range is inside the piece's. The rest had been given back, and is inaccessible since
+ * before the call; or it had been revoked, and stays mapped until that event, which comes again,
+ * has been answered.
+ */
 static int shrink_piece_locked(struct lfs_piece *p, const struct leasefs_reclaim *r)
 {
 	uint64_t end = p->offset + p->length, new_end = r->offset + r->length;
 
 	if (r->offset < p->offset || new_end > end || r->length == 0)
 		return -EIO;
-	if (p->lease->address && p->lease->managed == NULL) {
-		(void)lfs_hide_locked(p->lease, p->offset, r->offset);
-		(void)lfs_hide_locked(p->lease, new_end, end);
-	}
 	p->offset = r->offset;
 	p->length = r->length;
 	return 0;

@@ -257,11 +257,15 @@ static void start_worker(struct board *board, unsigned number, void (*work)(stru
 
 static void look_after_workers(void)
 {
-	for (unsigned i = 0; i < campaign.workers; i++)
-		if (waitpid(campaign.pid[i], NULL, WNOHANG) != 0) {
+	for (unsigned i = 0; i < campaign.workers; i++) {
+		int status = 0;
+
+		if (waitpid(campaign.pid[i], &status, WNOHANG) != 0) {
 			campaign.pid[i] = 0;
-			give_up("worker process %u has found something", i);
+			give_up("worker process %u has found something, or died of it: %#x", i,
+				(unsigned)status);
 		}
+	}
 }
 
 static void end_workers(struct board *board)

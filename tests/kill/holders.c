@@ -90,12 +90,17 @@ static void open_session(struct holder *h)
 
 static void take(struct holder *h)
 {
+	struct leasefs_lease_state state;
 	int error = leasefs_wait_lease(
 		h->session, h->fd, 0, HELD_BYTES, LEASEFS_TAKE_WRITE, WAIT_NS, &h->lease);
 
 	if (error == 0) {
 		h->lost = false;
 		error = leasefs_map_lease(h->lease, 0, (void **)&h->memory);
+		/* What was revoked before it was mapped is not there to be looked at. */
+		if (!error &&
+			(leasefs_get_lease(h->lease, &state) || state.held_bytes != HELD_BYTES))
+			error = -EAGAIN;
 		if (error && leasefs_return_lease(h->lease) == 0)
 			h->lease = NULL;
 	}
