@@ -95,7 +95,7 @@ packages_install() {
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >/dev/null ||
 		echo "apt-get update failed; trying with the lists that are there" >&2
 	if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-		--no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
+		-o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
 		echo "apt-get could not install: ${missing[*]}" >&2
 		return 1
 	fi
