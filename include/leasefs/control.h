@@ -105,7 +105,7 @@ struct leasefs_extent {
  * EAGAIN: in the way of a recall or of an exclusive lease; the event `available` comes.
  * EACCES: the caller may not open the region. EBADF: the descriptor is not open for that mode.
  * EPERM: no such session. ENOLCK: too many leases. ENOBUFS: too many unanswered requests.
- * ENOSPC, EFBIG: for the holes. ESHUTDOWN: the mount drains. EOPNOTSUPP: not a regular file.
+ * ENOSPC, EFBIG: for the holes. ESHUTDOWN: the mount drains. ENOTTY: a directory.
  */
 struct leasefs_grant {
 	uint64_t cookie[2];
@@ -166,7 +166,7 @@ struct leasefs_return {
 	uint32_t pad;       /* out: 0 */
 };
 
-/* To a read lease. ENOENT, EBUSY: pinned. */
+/* To a read lease, whatever the flags. ENOENT, EBUSY: pinned. */
 #define LEASEFS_DOWNGRADE_SHARE 1u /* not exclusive any more */
 struct leasefs_downgrade {
 	uint64_t lease;

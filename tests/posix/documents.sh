@@ -132,3 +132,34 @@ case_read_pool_damaged() {
 		assert "no superblock" in flipped(path, *both)
 	PYTHON
 }
+
+# A client of the lease protocol finds everything as its page says, over a death of the daemon too.
+case_lease_client() {
+	local line words answers story status=0
+	need_pool
+	pool_make pool 64M
+	pool_mount pool -o policy=recall:400ms/busy,grace=2500ms
+	coproc STORY { python3 "$DOCUMENTS/lease_story.py" "$MNT"; }
+	# Of one's own: bash takes the coprocess' away when it ends.
+	exec {words}<&"${STORY[0]}" {answers}>&"${STORY[1]}"
+	story=$STORY_PID
+	while read -r line <&"$words"; do
+		echo "$line"
+		[ "$line" = restart ] || continue
+		pool_kill pool
+		pool_mount pool -o policy=recall:400ms/busy,grace=2500ms
+		echo restarted >&"$answers"
+	done
+	wait "$story" || status=$?
+	[ "$status" -eq 0 ] || fail "status $status"
+}
+
+# What that page says of structures and numbers is what the header says.
+case_protocol_numbers() {
+	python3 "$DOCUMENTS/check_numbers.py" "$SOURCE" >numbers.c
+	grep -c _Static_assert numbers.c
+	cc -fsyntax-only -I"$SOURCE/include" numbers.c
+	sed 's/== 64,/== 68,/' numbers.c >planted.c
+	! cc -fsyntax-only -I"$SOURCE/include" planted.c 2>planted.log || fail "compiles whatever it says"
+	grep -q "assertion failed" planted.log
+}
