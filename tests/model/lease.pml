@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lease.pml - grant, recall, pin slot, return, revocation and daemon restart, for spin.
+ * lease.pml - grant, recall, pin slot, return, revocation, daemon restart and reclaim, for spin.
  *
  * Spin visits every interleaving within the bounds that tests/model/run gives. Numbers are those of
  * the design's invariants, which the project's documents quote; each check below names its own:
@@ -11,16 +11,20 @@
  *   I5  no grant that a pending recall has missed                     monitor()
  *       no lost wake-up: verdict, UNPINNED, `available`               no invalid end state
  *   I6  I1 to I3 and I8 with the daemon killed between any two steps  the same, with CRASHES > 0
+ *       no reuse before reclaim, grace or acknowledgement             monitor()
+ *       who asks in time is not refused, by either of its names       reclaim()
+ *       a lease that is whole, reclaimed or not, has the file's block monitor()
  *   I8  a block that a mapping may still touch is not reused          monitor()
  * I7 (metadata out of reach, hostile input) is no question of order, and not here.
  *
  * What is modelled
  *   One file, one range of it, one lease for each client. CLIENTS processes, each with a main thread
  *   that asks for a lease, returns it, acknowledges a revocation, closes the session or dies, and
- *   PINNERS threads that pin and unpin the lease's line, without end, or stop whenever they like.
+ *   after a restart reclaims or does not, and PINNERS threads that pin and unpin the lease's line, without end, or stop whenever they like.
  *   CHANGES truncates of that range, which may be interrupted. Ladders recall:T/busy (POLICY 0),
  *   recall:T/wait (1), recall:T/orphan (2), or without the recall's time (IMMEDIATE). The deadline
- *   may come at any time. CRASHES kills of the daemon, each followed by a start.
+ *   may come at any time. CRASHES kills of the daemon, each followed by a start that finds what was
+ *   written down in run/ and the pin lines, and by a grace period that may end at any time.
  *   The line is two words of memory. The clients' add, subtract and load are steps of their own, and
  *   so are the daemon's store of `recall` and load of `pins`. Everything else the daemon does under
  *   its lock between two of these is one step; making a grant's layout, its record in run/,
@@ -36,11 +40,9 @@
  *   - A client that scribbles over its line, or pins without a lease, or in one thread while it
  *     returns the lease in another. The main thread here stops its pinners before that.
  *   - A client that dies within its own call dies right after it here.
- *   - Reclaiming after a restart: leases end with the daemon here, as those do in the daemon that
- *     nobody reclaims. The simulation and tests/restart have it.
+ *   - Strangers who reclaim: verifiers and cookies that were never the session's (tests/restart).
  *   - That DMA ends within the drain time: this is assumed (see hardware()).
- *   - Times, and fairness: a wait that only a storm of others keeps from its turn is not found,
- *     as no claim about infinite runs is made; with an unfair lock such runs exist.
+ *   - Times, and fairness: what must come to an end in infinite runs is progress.pml's.
  *   - More clients, threads, changes and crashes than the bounds.
  *
  * PLANT selects a fault (see below); spin must then find an error.
@@ -81,9 +83,9 @@
 #define UNPINNED_IGNORED 4        /* the daemon decides nothing on UNPINNED */
 #define GRANT_OVER_RECALL 5       /* a grant looks at active changes alone, not at parked ones */
 #define AVAILABLE_LOST 6          /* the end of a change tells no want */
-#define REUSE_AFTER_RESTART 7     /* the new daemon does not hold what was mapped */
-#define RECORD_AFTER_REPLY 8      /* run/mapped.* is written after the grant was answered */
-#define NO_DRAIN_AFTER_RESTART 9  /* the new daemon forgets the dead without their drain time */
+#define REUSE_AFTER_RESTART 7     /* the new daemon does not hold what was freed under a ghost */
+#define RECORD_AFTER_REPLY 8      /* run/leases.* is written after the grant was answered */
+#define NO_DRAIN 9                /* what the dead had pinned is let go at once */
 #define NO_QUARANTINE 10          /* blocks freed under a ghost are not held */
 #define HOLD_AFTER_FREE 11        /* they are held, but after they were freed */
 #define RECALL_DROPPED_EARLY 12   /* a change that ends clears the recall that another needs */
@@ -91,6 +93,11 @@
 #define PIN_UNCHECKED 14          /* the client does not look at the recall word after its add */
 #define DECIDED_WHILE_MAKING 15   /* a change does not wait for a grant that is being made */
 #define RETURN_SILENT 16          /* a return decides nothing */
+#define GRACE_IGNORED 17          /* a change does not wait for inherited leases */
+#define RECLAIM_REVOKED 18        /* a lease that was revoked can be reclaimed */
+#define ONE_NAME 19               /* a session that was adopted is known by its new name alone */
+#define GRACE_FREES 20            /* what was not reclaimed in time ends, and is no ghost */
+#define LADDER_NOT_BEGUN 21       /* the end of the grace period decides nothing */
 #ifndef PLANT
 #define PLANT 0
 #endif
@@ -102,7 +109,12 @@
 /* ---- the media and what is true ------------------------------------------------------------------ */
 
 byte file_block = 0;      /* the block that the range has; NO_BLOCK: a hole */
-byte mapped[CLIENTS];     /* run/mapped.*: sets of blocks; outlives the daemon */
+/* run/leases.*, which outlives the daemon: the lease's state, its blocks, two names of the session. */
+byte written[CLIENTS];
+byte mapped[CLIENTS];
+#if CRASHES > 0
+byte name[CLIENTS], old_name[CLIENTS];
+#endif
 
 byte touch[CLIENTS];      /* blocks that the client has mapped, or the kernel for it */
 byte live_pins[CLIENTS];  /* threads that believe that they have a pin */
@@ -118,7 +130,7 @@ bool word[CLIENTS]; /* `recall` */
 /* ---- the client's own memory --------------------------------------------------------------------- */
 
 bool leased[CLIENTS];     /* threads may pin */
-byte lease_epoch[CLIENTS];
+byte lease_epoch[CLIENTS]; /* of its latest HELLO that was answered */
 byte in_line[CLIENTS];    /* threads with a pin, or within a pin or unpin */
 
 /* ---- the daemon's memory ------------------------------------------------------------------------- */
@@ -127,6 +139,7 @@ byte in_line[CLIENTS];    /* threads with a pin, or within a pin or unpin */
 #define MAKING 1
 #define HELD 2
 #define GHOST 3
+#define INHERITED 4
 #define IDLE 0
 #define PARKED 1
 #define ACTIVE 2
@@ -143,25 +156,28 @@ byte lease[CLIENTS];
 bool recalled[CLIENTS];
 bool in_tree[CLIENTS];     /* a ghost's: what is freed now may be mapped by it */
 byte held[CLIENTS];        /* blocks in quarantine for it */
-byte inherited[CLIENTS];   /* blocks held for a client of an earlier daemon */
 bool want[CLIENTS], available[CLIENTS];
 byte change[CHANGES];
 byte result[CHANGES];
+bool grace[CHANGES];       /* its ladder has not begun */
 bool time_over[CHANGES];
 bool last_chance[CHANGES];
 bool freed[CHANGES];
 
-#define is_live(i) (lease[i] == HELD || lease[i] == MAKING)
+#define is_live(i) (lease[i] == HELD || lease[i] == MAKING || lease[i] == INHERITED)
 #if CHANGES == 1
 #define some_change(state) (change[0] == state)
 #else
 #define some_change(state) (change[0] == state || change[1] == state)
 #endif
 #if CLIENTS == 1
-#define kept_back(b) ((held[0] | inherited[0]) & BIT(b))
+#define kept_back(b) (held[0] & BIT(b))
+#define in_grace (lease[0] == INHERITED)
 #else
-#define kept_back(b) ((held[0] | inherited[0] | held[1] | inherited[1]) & BIT(b))
+#define kept_back(b) ((held[0] | held[1]) & BIT(b))
+#define in_grace (lease[0] == INHERITED || lease[1] == INHERITED)
 #endif
+#define is_connected(i) (lease_epoch[i] == epoch)
 /* The allocator may give it to any file. */
 #define is_reusable(b) (file_block != b && !kept_back(b))
 
@@ -180,8 +196,19 @@ inline lease_end(who)
 		recalled[who] = false;
 		in_tree[who] = false;
 		held[who] = 0;
-		mapped[who] = 0
+		mapped[who] = 0;
+		written[who] = NO_LEASE
 	}
+}
+
+/* Nobody waits for it any more; what is freed under it is held. On media before it is decided. */
+inline make_ghost(who)
+{
+	lease[who] = GHOST;
+	written[who] = GHOST;
+	in_tree[who] = true;
+	recalled[who] = false;
+	word[who] = true
 }
 
 /* I1: only `orphan` takes a lease away from under a pin. */
@@ -189,10 +216,8 @@ inline lease_revoke(who)
 {
 	d_step {
 		assert(ORPHAN_POLICY || live_pins[who] == 0 || dead[who]);
-		lease[who] = GHOST;
-		in_tree[who] = true;
-		recalled[who] = false;
-		word[who] = true
+		assert(lease[who] != INHERITED); /* its grace period is not over */
+		make_ghost(who)
 	}
 }
 
@@ -312,10 +337,48 @@ inline last_rung(k)
 	fi
 }
 
+inline recall_all()
+{
+	for (j : 0 .. CLIENTS - 1) {
+		atomic {
+			if
+			:: is_live(j) -> recalled[j] = true; word[j] = true
+			:: else
+			fi
+		}
+	}
+	j = 0
+}
+
+/* Its ladder begins. */
+inline climb(k)
+{
+#if PLANT == READ_BEFORE_RECALL
+	look(time_over[k]);
+	recall_all();
+#else
+	recall_all();
+	look(time_over[k]);
+#endif
+	if
+	:: !others -> approve(k)
+	:: others && time_over[k] -> last_rung(k)
+	:: else
+	fi
+}
+
 inline decide(k)
 {
 	if
+#if CRASHES > 0
+	:: change[k] == PARKED && in_grace && PLANT != GRACE_IGNORED
+	:: change[k] == PARKED && grace[k] && !(in_grace && PLANT != GRACE_IGNORED) ->
+		grace[k] = false;
+		climb(k)
+	:: change[k] == PARKED && !grace[k] && !(in_grace && PLANT != GRACE_IGNORED) ->
+#else
 	:: change[k] == PARKED ->
+#endif
 		look(time_over[k]);
 		if
 		:: !others -> approve(k)
@@ -344,19 +407,6 @@ inline forget_scratch()
 
 /* ---- operations on the file ---------------------------------------------------------------------- */
 
-inline recall_all()
-{
-	for (j : 0 .. CLIENTS - 1) {
-		atomic {
-			if
-			:: is_live(j) -> recalled[j] = true; word[j] = true
-			:: else
-			fi
-		}
-	}
-	j = 0
-}
-
 inline change_begin(k)
 {
 	d_step {
@@ -364,19 +414,12 @@ inline change_begin(k)
 		time_over[k] = IMMEDIATE;
 		last_chance[k] = false;
 		freed[k] = false;
+		grace[k] = in_grace && PLANT != GRACE_IGNORED;
 		result[k] = NO_RESULT
 	}
-#if PLANT == READ_BEFORE_RECALL
-	look(time_over[k]);
-	recall_all();
-#else
-	recall_all();
-	look(time_over[k]);
-#endif
 	if
-	:: !others -> approve(k)
-	:: others && time_over[k] -> last_rung(k)
-	:: else
+	:: grace[k] -> recall_all()
+	:: else -> climb(k)
 	fi
 }
 
@@ -487,34 +530,31 @@ proctype truncater(byte k)
 
 /* ---- clients ------------------------------------------------------------------------------------- */
 
-#define own_line (my_epoch == epoch)
-
 inline say_unpinned(i)
 {
+	my_epoch = lease_epoch[i];
 	{
 		/* ENOENT, if the lease is no more; ENOTCONN, if the daemon is. */
-		atomic { up && !lock && own_line -> lock = true; calling = true };
+		atomic { up && !lock && my_epoch == epoch -> lock = true; calling = true };
 #if PLANT != UNPINNED_IGNORED
 		settle();
 #endif
 		forget_scratch();
-		d_step { unlock_it(); calling = false }
+		d_step { unlock_it(); calling = false; my_epoch = 0 }
 	} unless {
-		d_step { !own_line -> calling = false; others = false; in_use = false; pinned = false; j = 0 }
+		d_step {
+			my_epoch != epoch ->
+			calling = false; others = false; in_use = false; pinned = false; j = 0; my_epoch = 0
+		}
 	}
 }
 
-/* Takes one away, and tells if that makes zero under a recall. Lines of dead daemons are nobody's. */
+/* Takes one away, and tells if that makes zero under a recall. */
 inline take_away(i, silent)
 {
-	d_step {
-		if
-		:: own_line -> pins[i] = pins[i] - 1; zero = (pins[i] == 0)
-		:: else -> zero = false
-		fi
-	}
+	d_step { pins[i] = pins[i] - 1; zero = (pins[i] == 0) }
 	if
-	:: own_line && zero && word[i] && !(silent) -> zero = false; say_unpinned(i)
+	:: zero && word[i] && !(silent) -> zero = false; say_unpinned(i)
 	:: else -> zero = false
 	fi
 }
@@ -526,35 +566,41 @@ proctype pinner(byte i)
 
 	{
 		do
-		:: atomic { leased[i] && !has_pin -> in_line[i]++; my_epoch = lease_epoch[i] };
-			d_step {
-				if
-				:: own_line -> pins[i] = pins[i] + 1
-				:: else
-				fi
-			};
+		:: atomic { leased[i] && !has_pin -> in_line[i]++ };
+			pins[i] = pins[i] + 1;
 			atomic {
 				if
-				:: own_line && word[i] && PLANT != PIN_UNCHECKED
+				:: word[i] && PLANT != PIN_UNCHECKED
 				:: else -> has_pin = true; live_pins[i]++
 				fi
 			};
 			if
 			:: !has_pin ->
 				take_away(i, PLANT == FAILED_PIN_SILENT);
-				d_step { in_line[i]--; my_epoch = 0 }
+				in_line[i]--
 			:: else
 			fi
 		:: has_pin ->
 			d_step { live_pins[i]--; has_pin = false };
 			take_away(i, PLANT == UNPIN_SILENT);
-			d_step { in_line[i]--; my_epoch = 0 }
+			in_line[i]--
 		/* It may stop, with a pin too, unless the policy would wait for that for ever. */
 		:: !has_pin || !WAIT_POLICY -> break
 		od
 	} unless {
 		dead[i] && !calling /* what has reached the daemon goes on there */
 	}
+}
+
+/* The session's, here one for each lease; it was written down before. */
+inline hello(i)
+{
+#if CRASHES > 0
+	name[i] = epoch;
+	old_name[i] = epoch
+#else
+	skip
+#endif
 }
 
 inline ask(i)
@@ -571,6 +617,8 @@ inline ask(i)
 				lease[i] = MAKING;
 				pins[i] = 0;
 				word[i] = false;
+				lease_epoch[i] = epoch;
+				hello(i);
 				got = true
 			fi;
 			unlock_it()
@@ -592,7 +640,7 @@ inline ask(i)
 			};
 #if PLANT != RECORD_AFTER_REPLY
 			if
-			:: got -> mapped[i] = BIT(block)
+			:: got -> d_step { mapped[i] = BIT(block); written[i] = HELD }
 			:: else
 			fi;
 #endif
@@ -609,14 +657,13 @@ inline ask(i)
 				if
 				:: got ->
 					touch[i] = touch[i] | BIT(block);
-					leased[i] = true;
-					lease_epoch[i] = epoch
+					leased[i] = true
 				:: else
 				fi
 			}
 #if PLANT == RECORD_AFTER_REPLY
 			if
-			:: got -> mapped[i] = BIT(block)
+			:: got -> d_step { mapped[i] = BIT(block); written[i] = HELD }
 			:: else
 			fi;
 #endif
@@ -669,9 +716,7 @@ inline close_session(i)
 			lock_same();
 			if
 			:: lease[i] == HELD ->
-				d_step {
-					lease[i] = GHOST; in_tree[i] = true; recalled[i] = false; word[i] = true
-				}
+				d_step { make_ghost(i) }
 			:: else
 			fi;
 			settle();
@@ -687,6 +732,38 @@ inline close_session(i)
 	fi
 }
 
+#if CRASHES > 0
+/*
+ * RECLAIM, with the name that the client knows, in the next daemon. The new name is written down
+ * before the session has changed hands. A lease that it never heard of is one of its own as well;
+ * one that was revoked it will unmap and acknowledge.
+ */
+inline reclaim(i)
+{
+	lock_it();
+	{
+		assert(lease_epoch[i] == name[i] || (lease_epoch[i] == old_name[i] && PLANT != ONE_NAME));
+		d_step { old_name[i] = lease_epoch[i]; name[i] = epoch };
+		if
+		:: lease[i] == INHERITED -> lease[i] = HELD; settle()
+#if PLANT == RECLAIM_REVOKED
+		:: lease[i] == GHOST -> lease[i] = HELD; word[i] = false
+#endif
+		:: else
+		fi;
+		forget_scratch();
+		atomic {
+			unlock_it();
+			lease_epoch[i] = epoch;
+			touch[i] = touch[i] | mapped[i];
+			leased[i] = true
+		}
+	} unless {
+		d_step { epoch != my_epoch -> others = false; in_use = false; pinned = false; j = 0 }
+	}
+}
+#endif
+
 proctype client(byte i)
 {
 	byte my_epoch, j, block;
@@ -696,8 +773,9 @@ proctype client(byte i)
 	:: !leased[i] && lease[i] == NO_LEASE -> ask(i)
 	:: atomic { leased[i] && in_line[i] == 0 -> leased[i] = false }; give_back(i)
 	:: leased[i] -> leased[i] = false; close_session(i); break
-	/* The lease ended with the daemon. The mapping stays: nobody has to look. */
-	:: atomic { leased[i] && lease_epoch[i] != epoch && in_line[i] == 0 -> leased[i] = false }
+#if CRASHES > 0
+	:: up && !is_connected(i) && (lease[i] == INHERITED || lease[i] == GHOST) -> reclaim(i)
+#endif
 #if DEATHS
 	:: d_step {
 		!dead[i] ->
@@ -722,9 +800,11 @@ end:	d_step { dead[i] && !drained[i] -> drained[i] = true; dma[i] = 0 }
 
 /* ---- the daemon's own doings --------------------------------------------------------------------- */
 
-#define timer_due(k) (up && !lock && change[k] == PARKED && !time_over[k])
-#define death_due(i) (up && !lock && dead[i] && \
-	(lease[i] == HELD || (lease[i] == GHOST && (pins[i] == 0 || drained[i]))))
+#define timer_due(k) (up && !lock && change[k] == PARKED && !time_over[k] && !grace[k])
+/* What was an earlier daemon's drains, whatever its line says. */
+#define need_not_drain(i) ((pins[i] == 0 && is_connected(i)) || PLANT == NO_DRAIN)
+#define death_due(i) (up && !lock && dead[i] && (lease[i] == HELD || lease[i] == INHERITED || \
+	(lease[i] == GHOST && (need_not_drain(i) || drained[i]))))
 
 inline deadline(k)
 {
@@ -738,11 +818,28 @@ inline deadline(k)
 inline bury(i)
 {
 	if
-	:: lease[i] == GHOST || pins[i] == 0 -> lease_end(i)
-	:: else ->
-		d_step { lease[i] = GHOST; in_tree[i] = true; recalled[i] = false }
+	:: lease[i] == GHOST || need_not_drain(i) -> lease_end(i)
+	:: else -> d_step { make_ghost(i) }
 	fi;
 	settle();
+	forget_scratch();
+	unlock_it()
+}
+
+/* The grace period is over. */
+inline give_up()
+{
+	for (j : 0 .. CLIENTS - 1) {
+		if
+		:: lease[j] == INHERITED && PLANT == GRACE_FREES -> lease_end(j)
+		:: lease[j] == INHERITED && PLANT != GRACE_FREES -> d_step { make_ghost(j) }
+		:: else
+		fi
+	}
+	j = 0;
+#if PLANT != LADDER_NOT_BEGUN
+	settle();
+#endif
 	forget_scratch();
 	unlock_it()
 }
@@ -763,24 +860,31 @@ end:	do
 			d_step { epoch != my_epoch -> others = false; in_use = false; pinned = false; j = 0 }
 		}
 #endif
+#if CRASHES > 0
+	:: atomic { up && !lock && in_grace -> lock = true; my_epoch = epoch };
+		{ give_up() } unless {
+			d_step { epoch != my_epoch -> others = false; in_use = false; pinned = false; j = 0 }
+		}
+#endif
 #if DEATHS
 	:: atomic { death_due(0) -> lock = true; my_epoch = epoch; i = 0 };
 		{ bury(i) } unless {
 			d_step { epoch != my_epoch -> others = false; in_use = false; pinned = false; j = 0 }
 		}
-	:: up && drained[0] && inherited[0] != 0 -> inherited[0] = 0
 #if CLIENTS > 1
 	:: atomic { death_due(1) -> lock = true; my_epoch = epoch; i = 1 };
 		{ bury(i) } unless {
 			d_step { epoch != my_epoch -> others = false; in_use = false; pinned = false; j = 0 }
 		}
-	:: up && drained[1] && inherited[1] != 0 -> inherited[1] = 0
 #endif
 #endif
 	od
 }
 
-/* SIGKILL, and a new daemon some time later, which reads run/mapped.* before it serves anybody. */
+/*
+ * SIGKILL, and a new daemon some time later, which reads run/ before it serves anybody. What was
+ * written is a ghost if it was one, or if its file has lost any of it; what was lost is held.
+ */
 proctype crasher()
 {
 	byte j, count;
@@ -793,19 +897,18 @@ proctype crasher()
 			up = false;
 			lock = false;
 			for (j : 0 .. CLIENTS - 1) {
+				/* Held by nobody's memory; nobody allocates until the next daemon does. */
 				lease[j] = NO_LEASE;
 				recalled[j] = false;
 				in_tree[j] = false;
 				held[j] = 0;
-				/* Held by nobody's memory; nobody allocates until the next daemon does. */
 				want[j] = false;
-				available[j] = false;
-				pins[j] = 0;
-				word[j] = false
+				available[j] = false
 			}
 			for (j : 0 .. CHANGES - 1) {
 				change[j] = IDLE;
 				result[j] = NO_RESULT;
+				grace[j] = false;
 				time_over[j] = false;
 				last_chance[j] = false;
 				freed[j] = false
@@ -815,11 +918,15 @@ proctype crasher()
 		d_step {
 			for (j : 0 .. CLIENTS - 1) {
 				if
-				:: PLANT == REUSE_AFTER_RESTART
-				:: PLANT == NO_DRAIN_AFTER_RESTART && dead[j] -> inherited[j] = 0
-				:: else -> inherited[j] = inherited[j] | mapped[j]
-				fi;
-				mapped[j] = 0
+				:: written[j] != NO_LEASE ->
+					held[j] = (PLANT == REUSE_AFTER_RESTART -> 0 :
+						mapped[j] & ~BIT(file_block));
+					lease[j] = (written[j] == GHOST || (mapped[j] & ~BIT(file_block)) ->
+						GHOST : INHERITED);
+					in_tree[j] = (lease[j] == GHOST);
+					word[j] = (lease[j] == GHOST)
+				:: else
+				fi
 			}
 			j = 0;
 			up = true
@@ -836,6 +943,8 @@ proctype crasher()
 	((is_reusable(0) && ((set) & BIT(0))) || (is_reusable(1) && ((set) & BIT(1))))
 #define missed(i) \
 	(up && !lock && is_live(i) && some_change(PARKED) && !(recalled[i] && word[i]))
+#define not_whole(i) (up && lease[i] == HELD && leased[i] && is_connected(i) && \
+	(touch[i] & ~BIT(file_block)))
 #define granted_over(i) (up && is_live(i) && some_change(ACTIVE))
 
 /* Steps only from a state that is wrong already, so it adds none. */
@@ -844,6 +953,7 @@ proctype monitor(byte i)
 end:	if
 	:: atomic { up && reused(pinned_blocks_of(i)) -> printf("violated: I1\n"); assert(false) }
 	:: atomic { up && reused(blocks_of(i)) -> printf("violated: I8\n"); assert(false) }
+	:: atomic { not_whole(i) -> printf("violated: a lease without its blocks\n"); assert(false) }
 	:: atomic { missed(i) || granted_over(i) -> printf("violated: I5\n"); assert(false) }
 	fi
 }
