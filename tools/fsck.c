@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "process.h"
 #include "progress.h"
 #include "verify.h"
 
@@ -198,6 +199,8 @@ int main(int argc, char **argv)
 	};
 	int option;
 
+	if (process_begin())
+		return EXIT_OPERATIONAL; /* there is nothing to say it on */
 	/* -a and -p are what fsck(8) and the boot scripts pass for "repair without questions". */
 	while ((option = getopt_long(argc, argv, "nyapvhV", long_options, NULL)) != -1) {
 		switch (option) {
@@ -225,7 +228,7 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind != argc - 1) {
+	if (optind != argc - 1 || argv[optind][0] == '\0') {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}

@@ -15,6 +15,7 @@
 
 #include "core.h"
 #include "format.h"
+#include "process.h"
 #include "progress.h"
 
 static const char usage[] =
@@ -103,6 +104,14 @@ static int parse_group(const char *text, uint32_t *out)
 	return 0;
 }
 
+static int refuse_size(const char *value)
+{
+	fprintf(stderr,
+		"mkfs.leasefs: '%s' is no size: a whole number of bytes, or with K, M, G or T\n",
+		value);
+	return 2;
+}
+
 static int refuse(const char *what, const char *value)
 {
 	fprintf(stderr, "mkfs.leasefs: %s: %s\n", what, value);
@@ -115,9 +124,9 @@ static int set_option(struct request *r, int option, const char *value)
 
 	switch (option) {
 	case 's':
-		return parse_size(value, &f->pool_bytes) ? refuse("not a size", value) : 0;
+		return parse_size(value, &f->pool_bytes) ? refuse_size(value) : 0;
 	case 'm':
-		return parse_size(value, &f->meta_bytes) ? refuse("not a size", value) : 0;
+		return parse_size(value, &f->meta_bytes) ? refuse_size(value) : 0;
 	case 'f':
 		f->force = true;
 		return 0;
@@ -132,6 +141,8 @@ static int set_option(struct request *r, int option, const char *value)
 	case 'g':
 		return parse_group(value, &f->lease_gid) ? refuse("no such group", value) : 0;
 	case 'D':
+		if (value[0] == '\0')
+			return refuse("--data names a DAX device or a file, not", "''");
 		f->data = value;
 		return 0;
 	case 'L':
@@ -182,6 +193,8 @@ static int parse(struct request *r, int argc, char **argv)
 		fputs("Try 'mkfs.leasefs --help'.\n", stderr);
 		return 2;
 	}
+	if (argv[optind][0] == '\0')
+		return refuse("POOL is the name of a directory, not", "''");
 	r->format.pool = argv[optind];
 	return 0;
 }
@@ -267,6 +280,8 @@ int main(int argc, char **argv)
 	struct diag d = {0};
 	int status, error;
 
+	if (process_begin())
+		return 1; /* there is nothing to say it on */
 	status = parse(&request, argc, argv);
 	if (status)
 		return status < 0 ? 0 : status;

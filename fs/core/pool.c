@@ -101,6 +101,14 @@ static int refuse_busy(struct core *c, struct diag *d)
 	return diag_set(d, -EBUSY, "%s is in use by another process", c->path);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static int take_lock(struct core *c, struct diag *d)
 {
 	struct flock lock = {
@@ -108,13 +116,14 @@ static int take_lock(struct core *c, struct diag *d)
 		.l_whence = SEEK_SET,
 	};
 	const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000l};
+	const uint64_t end_ms = now_ms() + c->options.lock_wait_ms;
 
-	for (unsigned waited_ms = 0;; waited_ms += LOCK_RETRY_MS) {
+	for (;;) {
 		if (fcntl(c->lock_fd, F_OFD_SETLK, &lock) == 0)
 			return 0;
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return diag_set(d, -errno, "cannot lock %s: %s", c->path, strerror(errno));
-		if (waited_ms >= c->options.lock_wait_ms)
+		if (now_ms() >= end_ms)
 			return refuse_busy(c, d);
 		nanosleep(&pause, NULL);
 	}

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "mountpoint.h"
 #include "options.h"
+#include "process.h"
 #include "session.h"
 #include "supervisor.h"
 
@@ -155,6 +156,8 @@ static void log_advice(const struct options *o, int error)
 {
 	if (error == -EUCLEAN)
 		log_error("'fsck.leasefs -n %s' says what is damaged, -y repairs it", o->pool);
+	else if (error == -EROFS && !o->read_only)
+		log_error("where nothing can be written, -o ro mounts it to be read");
 	else if (error == -EBUSY)
 		log_error("'leasectl %s status' tells more; a pool has one mount", o->pool);
 }
@@ -163,8 +166,11 @@ int main(int argc, char **argv)
 {
 	struct process p = {.parent.fd = -1};
 	struct diag d = {.text = ""};
-	int result = options_parse(&p.options, argc, argv, &d);
+	int result;
 
+	if (process_begin() != 0)
+		return EXIT_FAILURE; /* there is nothing to say it on */
+	result = options_parse(&p.options, argc, argv, &d);
 	log_start("leasefs", p.options.debug, p.options.foreground);
 	if (result != 0) {
 		log_error("%s", d.text);

@@ -117,6 +117,8 @@ static int set_nonempty(struct options *o, const char *value, struct diag *d)
 
 static int set_source(struct options *o, const char *value, struct diag *d)
 {
+	if (value[0] == '\0')
+		return diag_set(d, -EINVAL, "fsname= needs the name to show as the source");
 	char *source = strdup(value);
 
 	if (source == NULL)
@@ -372,6 +374,9 @@ static int parse_arguments(struct options *o, int argc, char **argv, const char 
 		const char *a = argv[i];
 		if (only_names || a[0] != '-' || a[1] == '\0') {
 			char **where = o->pool == NULL ? &o->pool : &o->mountpoint;
+			if (a[0] == '\0')
+				return diag_set(d, -EINVAL, "%s is an empty name",
+					o->pool == NULL ? "POOL" : "MOUNTPOINT");
 			if (*where != NULL)
 				return diag_set(d, -EINVAL, "one argument too many: '%s'", a);
 			*where = strdup(a);

@@ -336,6 +336,92 @@ case_bad_options() {
 	mkfs.leasefs --help >/dev/null
 }
 
+# Every refusal says what would have been right.
+case_refusals_help() {
+	need_pool
+	pool_make pool 64M
+	refuses "'16E' is no size.*K, M, G or T" mkfs.leasefs -s 16E "$(pool_path new)"
+	refuses "POOL is the name of a directory" mkfs.leasefs -s 64M ""
+	refuses "DAX device or a file" mkfs.leasefs --data= -s 64M "$(pool_path new)"
+	refuses "usage" fsck.leasefs -n ""
+	refuses "POOL is an empty name" timeout 30 leasefs "" "$CASE_DIR"
+	refuses "MOUNTPOINT is an empty name" timeout 30 leasefs "$(pool_path pool)" ""
+	refuses_mount "fsname= needs" pool -o fsname=
+	[ ! -e "$(pool_path new)" ] || fail "a refused mkfs.leasefs left something behind"
+	pool_mount pool
+	# A number of another filesystem's inode would be some other file's here.
+	refuses "$0 is not in the mount $MNT" leasectl "$MNT" recall "$0"
+	refuses "$0 is not in the mount $MNT" leasectl "$(pool_path pool)" leases "$0"
+	refuses "no session 77" leasectl "$MNT" release 77
+}
+
+# A pool that cannot be written is mounted with -o ro, and said to be.
+case_read_only_below() {
+	need_root
+	need_pool
+	unshare --mount true 2>/dev/null || skip "no mount namespaces here"
+	pool_make pool 64M
+	# shellcheck disable=SC2016 # expands inside
+	in_namespace '
+		. "$HERE/mount.sh"
+		mount --bind "$(pool_path pool)" "$(pool_path pool)"
+		mount -o remount,bind,ro "$(pool_path pool)"
+		refuses_mount "-o ro mounts it" pool
+		pool_mount pool -o ro
+		refuses "read-only" touch "$MNT/new"
+		pool_unmount pool
+	'
+}
+
+# Descriptors 0 to 2 may be closed: no region, nor anything else of the pool's, takes their places.
+case_closed_descriptors() {
+	local pid fd target
+	need_pool
+	mkfs.leasefs -s 64M "$(pool_path pool)" <&- >&- 2>&-
+	echo pool >>"$CASE_DIR/pools"
+	fsck.leasefs -y "$(pool_path pool)" <&- >&- 2>&-
+	pool_check pool
+	mkdir "$(mount_path pool)"
+	leasefs -f "$(pool_path pool)" "$(mount_path pool)" <&- >&- 2>&- &
+	pid=$!
+	echo $pid >"$CASE_DIR/pool.pid"
+	wait_until 30 mounted_or_gone "$(mount_path pool)" $pid
+	is_mounted "$(mount_path pool)" || fail "did not mount"
+	touch "$CASE_DIR/pool.mounted"
+	for fd in 0 1 2; do
+		target=$(readlink "/proc/$pid/fd/$fd")
+		[ "$target" = /dev/null ] || fail "descriptor $fd is $target"
+	done
+}
+
+# ulimit -f: an error in words, not SIGXFSZ in the middle of it.
+case_limit_on_file_sizes() {
+	need_pool
+	# shellcheck disable=SC2016 # expands inside
+	refuses "too large" bash -c 'ulimit -f 100; exec mkfs.leasefs -s 64M "$1"' bash \
+		"$(pool_path new)"
+	[ -z "$(find "$(pool_path new)" -type f 2>/dev/null)" ] || fail "half a pool stays behind"
+	pool_make pool 64M
+	mkdir "$(mount_path pool)"
+	(
+		ulimit -f 0
+		exec leasefs -f "$(pool_path pool)" "$(mount_path pool)"
+	) > >(cat >"$CASE_DIR/pool.log") 2>&1 & # the limit is for its own files
+	echo $! >"$CASE_DIR/pool.pid"
+	wait_until 30 mounted_or_gone "$(mount_path pool)" $!
+	is_gone $! || { # what it writes stays within the files that are there
+		touch "$CASE_DIR/pool.mounted"
+		MNT=$(mount_path pool)
+		seeded_file "$MNT/file" 3000000 1
+		hold --seconds 1 "$MNT/file" || true # has its pin lines or hears why not
+		! is_gone "$(cat "$CASE_DIR/pool.pid")" || fail "the daemon died"
+		seeded_file "$CASE_DIR/same" 3000000 1
+		cmp "$CASE_DIR/same" "$MNT/file"
+		return 0
+	}
+	grep -q "too large" "$CASE_DIR/pool.log" || fail "ended: $(cat "$CASE_DIR/pool.log")"
+}
+
 # mkfs destroys a pool only with -f, and what is no pool never.
 case_mkfs_is_careful() {
 	local sum

@@ -194,12 +194,14 @@ unmount_below() {
 		sort -r)
 }
 
-# Kills the daemons whose pid files stand in or below the directory, if they are still those.
+# Kills the daemons whose pid files stand in or below the directory, if they are still those: a
+# number may be that of somebody else's daemon by now.
 end_daemons() {
 	local file pid
 	while read -r file; do
 		pid=$(cat "$file")
-		if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = leasefs ]; then
+		if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = leasefs ] &&
+			tr '\0' '\n' <"/proc/$pid/cmdline" | grep -Fq "${WORK##*/}"; then
 			kill -9 "$pid" 2>/dev/null || true
 		fi
 	done < <(find "$1" -maxdepth 2 -xdev -name '*.pid' 2>/dev/null)

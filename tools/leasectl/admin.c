@@ -65,5 +65,9 @@ int do_release(const struct request *r)
 			session);
 		return LEASECTL_FAILED;
 	}
-	return failed(session);
+	if (errno == ENOENT) {
+		fprintf(stderr, "leasectl: there is no session %s; see 'quarantine'\n", session);
+		return LEASECTL_FAILED;
+	}
+	return failed("release");
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "leasectl.h"
+#include "process.h"
 
 #define INTERVAL_S_MIN 0.1
 
@@ -97,6 +98,13 @@ static int no_mount(const char *where)
 	return LEASECTL_FAILED;
 }
 
+/* Inodes are numbers: of another filesystem's file, they would mean some other file here. */
+static int not_in_mount(const struct request *r)
+{
+	fprintf(stderr, "leasectl: %s is not in the mount %s\n", r->words[0], r->where);
+	return LEASECTL_FAILED;
+}
+
 /* No mount was named. */
 static int guess_mount(struct request *r)
 {
@@ -117,7 +125,7 @@ static int guess_mount(struct request *r)
 
 static int run(const struct verb *verb, struct request *r, const char *typed)
 {
-	struct stat st;
+	struct stat st, mount;
 	int result;
 
 	if (verb_takes_file(verb) && r->count > 0) {
@@ -135,7 +143,10 @@ static int run(const struct verb *verb, struct request *r, const char *typed)
 	r->control = find_control(r->where, typed ? typed : r->where);
 	if (r->control < 0 && !verb_takes_pool(verb))
 		return no_mount(r->where);
-	result = verb_run(verb, r);
+	if (r->control >= 0 && r->inode && !stat(r->where, &mount) && mount.st_dev != st.st_dev)
+		result = not_in_mount(r);
+	else
+		result = verb_run(verb, r);
 	if (r->control >= 0)
 		close(r->control);
 	return result;
@@ -148,6 +159,8 @@ int main(int argc, char **argv)
 	const char *mount = NULL;
 	int option, at = 0;
 
+	if (process_begin())
+		return LEASECTL_FAILED; /* there is nothing to say it on */
 	while ((option = getopt_long(argc, argv, "ho:V", options, NULL)) >= 0) {
 		if (option == 'V')
 			return puts("leasectl " LEASEFS_VERSION) < 0;

@@ -53,6 +53,10 @@ static bool run_file(const char *path, const struct run_options *options)
 		printf("not ok %s:%u: %s\n", path, line, why[0] ? why : strerror(-r));
 		return false;
 	}
+	if (script.count == 0) {
+		printf("not ok %s:0: there is no statement in it\n", path);
+		return false;
+	}
 	run_script(&script, options, &report);
 	script_free(&script);
 	if (report.outcome == RUN_OK)

@@ -523,6 +523,8 @@ int script_parse(FILE *in, struct script *out, unsigned *line, char *why, size_t
 			break;
 		}
 	}
+	if (!r && ferror(in))
+		r = complain(&c, "cannot be read on: %s", strerror(errno));
 	if (!r)
 		r = pair_repeats(&s, line, &c);
 	if (r) {
