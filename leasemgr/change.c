@@ -563,7 +563,7 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 		free(c);
 		return result;
 	}
-	range_tree_insert(&c->inode->changes, &c->node, lm->config.seed);
+	range_tree_insert(&c->inode->changes, &c->node);
 	count_parked(c, 1);
 	c->beginning = true;
 	culprit = hopeless(c);

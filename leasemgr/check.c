@@ -186,7 +186,7 @@ void lm_check(const struct lm *lm)
 			range_tree_check(&in->changes);
 			assert(trees <= in->count && in->used == (in->count > 0));
 			assert(in->writers <= trees);
-			assert(in->count || in->changes.root);
+			assert(in->count || !range_tree_is_empty(&in->changes));
 			for (; c; c = change_next(in, c, 0, UINT64_MAX))
 				check_change(lm, c, &t);
 		}

@@ -109,11 +109,9 @@ static struct lease *take_spare(struct lm_session *s)
 
 static void lease_place(struct lease *l, enum tree_kind tree)
 {
-	struct lm *lm = l->session->lm;
-
 	l->tree = tree;
 	if (tree != TREE_NONE)
-		range_tree_insert(&l->inode->leases[tree], &l->node, lm->config.seed);
+		range_tree_insert(&l->inode->leases[tree], &l->node);
 }
 
 static void lease_displace(struct lease *l)

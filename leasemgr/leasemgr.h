@@ -227,7 +227,7 @@ struct lm_ops {
 struct lm_config {
 	const struct lm_ops *ops;
 	void *context;
-	uint64_t seed;     /* of the trees */
+	uint64_t seed;     /* of the table of inodes */
 	uint64_t first_id; /* above every number of an earlier life; 0: there was none */
 	uint64_t drain_ns; /* LM_DRAIN_NS_DEFAULT */
 	bool check;        /* lm_check() after every transition */

@@ -84,9 +84,9 @@ void leased_inode_drop(struct lm *lm, struct inode_leases *in)
 		in->used = false;
 		lm->ops->inode_idle(lm->config.context, in->owner);
 	}
-	if (is_dirty(in) || in->count || in->changes.root)
+	if (is_dirty(in) || in->count || !range_tree_is_empty(&in->changes))
 		return;
-	assert(!in->pins.root);
+	assert(range_tree_is_empty(&in->pins));
 	LIST_REMOVE(in, bucket);
 	lm->inode_count--;
 	free(in);
@@ -300,14 +300,17 @@ void lm_destroy(struct lm *lm)
 	}
 	for (uint64_t i = 0; i < lm->bucket_count; i++) {
 		struct inode_leases *in;
+		struct range_node *n;
 
 		while ((in = LIST_FIRST(&lm->buckets[i]))) {
-			while (in->changes.root) {
-				struct range_node *n = in->changes.root;
-
+			while ((n = range_tree_first(&in->changes, 0, UINT64_MAX))) {
 				range_tree_remove(&in->changes, n);
 				free(container_of(n, struct lm_change, node));
 			}
+			/* What was in these is gone. */
+			for (int tree = 0; tree < LEASE_TREES; tree++)
+				range_tree_free(&in->leases[tree]);
+			range_tree_free(&in->pins);
 			LIST_REMOVE(in, bucket);
 			free(in);
 		}

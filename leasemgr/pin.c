@@ -95,7 +95,7 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 	p->node.end = end;
 	p->lease = l;
 	p->flags = flags;
-	range_tree_insert(&l->inode->pins, &p->node, s->lm->config.seed);
+	range_tree_insert(&l->inode->pins, &p->node);
 	l->range_pins++;
 	s->pin_count++;
 	s->lm->status.range_pins++;
@@ -138,7 +138,7 @@ int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t 
 	p->node.end = end;
 	p->lease = l;
 	p->flags = flags;
-	range_tree_insert(&l->inode->pins, &p->node, s->lm->config.seed);
+	range_tree_insert(&l->inode->pins, &p->node);
 	l->range_pins++;
 	s->pin_count++;
 	s->lm->status.range_pins++;

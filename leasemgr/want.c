@@ -93,7 +93,7 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 		.mode = (uint8_t)r->mode,
 		.exclusive = r->flags & LM_GRANT_EXCLUSIVE,
 		.policy = policy_of(r->policy)};
-	range_tree_insert(&in->changes, &c->node, lm->config.seed);
+	range_tree_insert(&in->changes, &c->node);
 	LIST_INSERT_HEAD(&s->wants, c, wants);
 	s->want_count++;
 	lm->status.wants++;
