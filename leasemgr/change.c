@@ -95,8 +95,9 @@ void change_free(struct lm_change *c)
 
 	if (c->session) {
 		LIST_REMOVE(c, wants);
-		c->session->want_count--;
-		lm->status.wants--;
+		c->session->told_count -= c->told;
+		c->session->want_count -= !c->told;
+		lm->status.wants -= !c->told;
 	}
 	timer_clear(lm, &c->timer);
 	timer_unreserve(lm);
@@ -597,8 +598,9 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns)
 	leave(c);
 	/* What was mapped under these ghosts is in quarantine now: new blocks are none of theirs.
 	 */
-	while (c->freed && !c->failed && (n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start,
-				    c->node.end, after_start, after_id))) {
+	while (c->freed && !c->failed &&
+		(n = range_tree_after(&in->leases[TREE_GHOSTS], c->node.start, c->node.end,
+			 after_start, after_id))) {
 		after_start = n->start;
 		after_id = n->id;
 		if (n->start >= c->node.start && n->end <= c->node.end) {

@@ -75,7 +75,8 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 {
 	const struct source *source;
 	const struct lm_change *c;
-	uint64_t leases = 0, ghosts = 0, pins = 0, wants = 0, ready = 0, pending = 0, inherited = 0;
+	uint64_t leases = 0, ghosts = 0, pins = 0, wants = 0, told = 0, ready = 0, pending = 0,
+		 inherited = 0;
 
 	for (uint32_t i = 0; i < s->leases.capacity; i++) {
 		const struct lease *l = s->leases.items[i];
@@ -106,6 +107,12 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		assert((c->state == CHANGE_READY) == !!c->source.pending);
 		pending += c->source.pending != 0;
 	}
+	LIST_FOREACH(c, &s->told, wants)
+	{
+		told++;
+		assert(c->session == s && c->told && c->state == CHANGE_READY);
+		pending += c->source.pending != 0;
+	}
 	TAILQ_FOREACH(source, &s->ready, ready)
 	{
 		ready++;
@@ -114,10 +121,10 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 	assert(ready == pending); /* L8 */
 	assert(inherited == s->inherited_count && (!s->inherited || s->closed));
 	assert(leases == s->lease_count && ghosts == s->ghost_count && pins == s->pin_count &&
-		wants == s->want_count);
+		wants == s->want_count && told == s->told_count);
 	assert(s->spare_wanted == 0 && s->spare_count == 0);
 	assert(leases <= 1u << SLOT_BITS && pins <= LM_PINS_PER_SESSION_MAX); /* L9 */
-	assert(wants <= LM_WANTS_PER_SESSION_MAX);
+	assert(wants + told <= LM_WANTS_PER_SESSION_MAX);
 	assert(!s->timer.at || lm->timers.items[s->timer.at - 1] == &s->timer);
 	t->inherited += inherited;
 	t->pins += pins;

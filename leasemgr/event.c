@@ -138,6 +138,7 @@ void lm_session_tell_again(struct lm_session *s)
 		if (l->tree < TREE_GHOSTS && l->mode == LM_READ)
 			source_mark(s, &l->source, PENDING_LAYOUT);
 	}
+	wants_tell_again(s);
 	if (s->lm->status.draining)
 		session_tell_drain(s);
 }
@@ -167,7 +168,7 @@ bool lm_event_next(struct lm_session *s, struct lm_event *out)
 		e.mode = c->mode;
 		e.flags = c->exclusive ? LM_EVENT_EXCLUSIVE : 0;
 		source->pending = 0;
-		change_free(c);
+		want_told(c);
 	} else {
 		source->pending &= (uint8_t)~describe_lease(lease_of(source), &e);
 		if (source->pending)

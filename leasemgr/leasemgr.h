@@ -445,7 +445,10 @@ struct lm_event {
 	uint32_t mode;
 };
 bool lm_event_waiting(const struct lm_session *s);
-/* One that was told may have been lost: recalls, revocations and layouts come again. */
+/*
+ * Some that were told may have been lost: recalls, revocations and layouts come again, and
+ * `available` of what was not asked for since.
+ */
 void lm_session_tell_again(struct lm_session *s);
 /* false: none. Taken is told: an owner that could not deliver one keeps it and gives it first. */
 bool lm_event_next(struct lm_session *s, struct lm_event *out);

@@ -277,7 +277,7 @@ static void destroy_session(struct lm_session *s)
 		}
 		free(l);
 	}
-	while ((c = LIST_FIRST(&s->wants))) {
+	while ((c = LIST_FIRST(&s->wants)) || (c = LIST_FIRST(&s->told))) {
 		LIST_REMOVE(c, wants);
 		if (c->state != CHANGE_READY)
 			range_tree_remove(&c->inode->changes, &c->node);

@@ -120,7 +120,7 @@ struct lm_change {
 	void *operation;
 	const char *name;
 	struct lm_session *session;  /* a want's */
-	LIST_ENTRY(lm_change) wants; /* of the session */
+	LIST_ENTRY(lm_change) wants; /* of the session; or its `told` */
 	uint64_t began_ns;
 	uint32_t pid, uid;
 	uint8_t kind;
@@ -129,6 +129,7 @@ struct lm_change {
 	bool exclusive; /* a want's */
 	uint8_t rung;
 	bool time_over;   /* the recall's time: only pins are in the way now */
+	bool told;        /* a want: `available` was read */
 	bool passive;     /* a want whose recall failed: it waits, and is in nobody's way */
 	bool grace;       /* its ladder has not begun: it waits for inherited leases */
 	bool last_chance; /* busy was due, but somebody's `in_use` has to end first */
@@ -174,7 +175,10 @@ struct lm_session {
 	uint64_t ghost_count;
 	TAILQ_HEAD(, source) ready;
 	LIST_HEAD(, lm_change) wants;
-	uint32_t want_count;
+	/* Wants whose `available` was read, the latest first: until the lease is asked for again.
+	 */
+	LIST_HEAD(, lm_change) told;
+	uint32_t want_count, told_count; /* together no more than LM_WANTS_PER_SESSION_MAX */
 	/* For cuts that must not fail half way: see lease_reserve(). */
 	SLIST_HEAD(, spare) spares;
 	uint32_t spare_count, spare_wanted;
@@ -276,6 +280,8 @@ void change_free(struct lm_change *c);
 int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns);
 void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r);
 void wants_end(struct lm_session *s);
+void want_told(struct lm_change *c);         /* its event was read; it stays, to be told again */
+void wants_tell_again(struct lm_session *s); /* those that were told */
 /* change.c, for want.c: recalls what is in the way and sets the first timer. */
 int change_park(struct lm_change *c, uint64_t now_ns);
 

@@ -44,6 +44,7 @@ int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, stru
 	s->timer.kind = TIMER_SESSION;
 	TAILQ_INIT(&s->ready);
 	LIST_INIT(&s->wants);
+	LIST_INIT(&s->told);
 	SLIST_INIT(&s->spares);
 	LIST_INSERT_HEAD(&lm->sessions, s, all);
 	lm->status.sessions++;

@@ -5,6 +5,9 @@
  * A want is a change that recalls what is in its way, and whose verdict is `available`. It climbs
  * no further than the recall: nobody is signalled or killed for a lease. When pins outlast it, it
  * turns passive: it is in nobody's way any more, and waits for them to go by themselves.
+ *
+ * What was told may have been lost with its reader. So the want is kept until its session asks
+ * again, or needs the room, and is told again as recalls are.
  */
 #include "manager.h"
 
@@ -39,6 +42,34 @@ static void end(struct lm_change *c)
 	change_free(c);
 }
 
+static struct lm_change *find(struct lm_session *s, const struct lm_grant_request *r)
+{
+	struct lm_change *c;
+
+	LIST_FOREACH(c, &s->wants, wants)
+	if (is_same(c, r))
+		return c;
+	LIST_FOREACH(c, &s->told, wants)
+	if (is_same(c, r))
+		return c;
+	return NULL;
+}
+
+/* For one more. */
+static int make_room(struct lm_session *s)
+{
+	struct lm_change *c, *oldest = NULL;
+
+	if (s->want_count + s->told_count < LM_WANTS_PER_SESSION_MAX)
+		return 0;
+	LIST_FOREACH(c, &s->told, wants)
+	oldest = c;
+	if (!oldest)
+		return -ENOBUFS;
+	end(oldest);
+	return 0;
+}
+
 static struct lm_policy policy_of(const struct lm_policy *p)
 {
 	struct lm_policy want = {.count = 1};
@@ -59,16 +90,13 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 {
 	struct lm *lm = s->lm;
 	struct inode_leases *in = leased_inode_find(lm, r->ino);
-	struct lm_change *c;
+	struct lm_change *c = find(s, r);
 
-	LIST_FOREACH(c, &s->wants, wants)
-	if (is_same(c, r))
-		break;
 	if (c && c->state == CHANGE_PARKED && !c->passive)
 		return -EAGAIN;
 	if (c)
 		end(c);
-	if (s->want_count >= LM_WANTS_PER_SESSION_MAX)
+	if (make_room(s))
 		return -ENOBUFS;
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -103,21 +131,39 @@ int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t 
 
 void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r)
 {
-	struct lm_change *c;
+	struct lm_change *c = find(s, r);
 
-	LIST_FOREACH(c, &s->wants, wants)
-	{
-		if (is_same(c, r)) {
-			end(c);
-			return;
-		}
-	}
+	if (c)
+		end(c);
 }
 
 void wants_end(struct lm_session *s)
 {
 	struct lm_change *c;
 
-	while ((c = LIST_FIRST(&s->wants)))
+	while ((c = LIST_FIRST(&s->wants)) || (c = LIST_FIRST(&s->told)))
 		end(c);
+}
+
+void want_told(struct lm_change *c)
+{
+	struct lm_session *s = c->session;
+
+	assert(c->state == CHANGE_READY);
+	if (c->told)
+		return;
+	LIST_REMOVE(c, wants);
+	s->want_count--;
+	c->lm->status.wants--;
+	c->told = true;
+	LIST_INSERT_HEAD(&s->told, c, wants);
+	s->told_count++;
+}
+
+void wants_tell_again(struct lm_session *s)
+{
+	struct lm_change *c;
+
+	LIST_FOREACH(c, &s->told, wants)
+	source_mark(s, &c->source, PENDING_AVAILABLE);
 }

@@ -4,8 +4,7 @@
  *
  * Whoever shares a session may read its events, each of which goes to one reader. A process that
  * dies may have one in its hands that the others then never see; so its end is watched, and what
- * the session was told and has not answered is told again. (`available` is not: who waits for a
- * lease asks again.)
+ * the session was told and has not answered is told again.
  *
  * A reader belongs to its holder's list until its process is gone or the session is buried,
  * whichever takes it out of the list under arbiter.lock; that one frees it.

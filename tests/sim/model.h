@@ -36,6 +36,7 @@
 #define CHANGES 12
 #define PINS 64
 #define WANTS 32
+#define TOLD 256 /* as many as a session may have */
 #define BLOCKS 256
 #define DRAIN_NS 2000u
 #define GRACE_NS 800000u
@@ -51,6 +52,14 @@ struct m_pin_record {
 	bool unbreakable;
 };
 
+struct m_want {
+	bool used;
+	int session, ino, start, end;
+	bool exclusive, write;
+	int policy;
+	uint64_t began_ns; /* when it was first asked for */
+};
+
 struct m_session {
 	struct lm_session *lm; /* NULL: free */
 	struct m_record records[SLOTS];
@@ -63,6 +72,8 @@ struct m_session {
 	uint32_t pins[SLOTS];
 	bool recall[SLOTS];
 	bool drain_told;
+	struct m_want told[TOLD]; /* `available` was read, and it was not asked for again; a ring */
+	unsigned told_at;
 };
 
 struct m_lease {
@@ -94,14 +105,6 @@ struct m_change {
 	uint64_t began_ns; /* its ladder */
 	int policy;
 	bool grace; /* it waits for inherited leases: the ladder has not begun */
-};
-
-struct m_want {
-	bool used;
-	int session, ino, start, end;
-	bool exclusive, write;
-	int policy;
-	uint64_t began_ns; /* when it was first asked for */
 };
 
 struct model {

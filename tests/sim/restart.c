@@ -309,6 +309,8 @@ void model_restart(struct model *m)
 	memset(m->pins, 0, sizeof(m->pins));
 	memset(m->changes, 0, sizeof(m->changes));
 	memset(m->wants, 0, sizeof(m->wants));
+	for (int i = 0; i < SESSIONS; i++)
+		memset(m->sessions[i].told, 0, sizeof(m->sessions[i].told));
 	memset(m->held, 0, sizeof(m->held));
 	lm_destroy(m->lm);
 	m->dead = false;

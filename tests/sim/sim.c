@@ -131,6 +131,7 @@ static void step_close(struct model *m, const struct step *s)
 	for (int w = 0; w < WANTS; w++)
 		if (m->wants[w].session == i)
 			m->wants[w].used = false;
+	memset(n->told, 0, sizeof(n->told));
 	n->closed = true;
 	m_wind_up(m, i);
 	lm_session_close(n->lm, m->now);
@@ -199,10 +200,10 @@ static bool grant_is_free(const struct model *m, const struct m_want *w)
 	return true;
 }
 
-static struct m_want *find_want(struct model *m, const struct m_want *like)
+static struct m_want *find_among(struct m_want *wants, int count, const struct m_want *like)
 {
-	for (int i = 0; i < WANTS; i++) {
-		struct m_want *w = &m->wants[i];
+	for (int i = 0; i < count; i++) {
+		struct m_want *w = &wants[i];
 
 		if (w->used && w->session == like->session && w->ino == like->ino &&
 			w->start == like->start && w->end == like->end &&
@@ -210,6 +211,16 @@ static struct m_want *find_want(struct model *m, const struct m_want *like)
 			return w;
 	}
 	return NULL;
+}
+
+static struct m_want *find_want(struct model *m, const struct m_want *like)
+{
+	return find_among(m->wants, WANTS, like);
+}
+
+static struct m_want *find_told(struct model *m, const struct m_want *like)
+{
+	return find_among(m->sessions[like->session].told, TOLD, like);
 }
 
 static struct m_want *remember_want(struct model *m, const struct m_want *want)
@@ -282,6 +293,9 @@ static void step_grant(struct model *m, const struct step *s)
 	pick_range(s->b, s->c, &w.start, &w.end);
 	r.start = (uint64_t)w.start * UNIT;
 	r.end = (uint64_t)w.end * UNIT;
+	known = find_told(m, &w);
+	if (known)
+		known->used = false;
 	known = find_want(m, &w);
 	if (!known)
 		known = remember_want(m, &w); /* first: it may revoke within the call */
@@ -617,18 +631,21 @@ static void step_time(struct model *m, const struct step *s)
 
 static void forget_want(struct model *m, int session, const struct lm_event *e)
 {
-	for (int i = 0; i < WANTS; i++) {
-		struct m_want *w = &m->wants[i];
+	struct m_want like = {.session = session,
+		.ino = (int)e->ino - 1,
+		.start = (int)(e->start / UNIT),
+		.end = (int)(e->end / UNIT),
+		.write = e->mode == LM_WRITE,
+		.exclusive = e->flags & LM_EVENT_EXCLUSIVE};
+	struct m_session *n = &m->sessions[session];
+	struct m_want *w = find_want(m, &like);
 
-		if (w->used && w->session == session && (uint64_t)w->ino + 1 == e->ino &&
-			(uint64_t)w->start * UNIT == e->start &&
-			(uint64_t)w->end * UNIT == e->end && w->write == (e->mode == LM_WRITE) &&
-			w->exclusive == !!(e->flags & LM_EVENT_EXCLUSIVE)) {
-			w->used = false;
-			return;
-		}
+	if (w) {
+		n->told[n->told_at++ % TOLD] = *w;
+		w->used = false;
+	} else if (!find_told(m, &like)) {
+		fail("`available` for what was not asked for");
 	}
-	fail("`available` for what was not asked for");
 }
 
 static struct m_lease *lease_by_id(struct model *m, int session, uint64_t id)
@@ -699,8 +716,12 @@ static void step_tell_again(struct model *m, const struct step *s)
 {
 	int i = pick_session(m, s->a, true);
 
-	if (i >= 0)
-		lm_session_tell_again(m->sessions[i].lm);
+	if (i < 0)
+		return;
+	lm_session_tell_again(m->sessions[i].lm);
+	for (int w = 0; w < TOLD; w++)
+		if (m->sessions[i].told[w].used && !lm_event_waiting(m->sessions[i].lm))
+			fail("`available` is not told again");
 }
 
 static void step_reclaim(struct model *m, const struct step *s)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * test_inherit.c - leasemgr's second life: what ops->persist wrote down is put back, waited for,
- * reclaimed, or given up. The media are two arrays; lm_check() runs after every transition.
+ * reclaimed, or given up.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -13,292 +13,7 @@
 
 #include <cmocka.h>
 
-#include "leasemgr.h"
-
-#define MS 1000000ull
-#define SLOTS 64
-#define SLOT(id) ((uint32_t)(id) & ((1u << LM_SLOT_BITS) - 1))
-#define GRACE_NS (5000 * MS)
-#define INO 7
-
-struct pin_record {
-	uint64_t pin, lease, start, end;
-	unsigned flags;
-};
-struct holder {
-	struct lm_session *session;
-	uint64_t number;
-	uint32_t pid;
-	/* Outlive the manager. */
-	uint32_t pins[SLOTS];
-	bool recall[SLOTS];
-	struct lm_lease_record leases[SLOTS];
-	struct pin_record range_pins[SLOTS];
-	bool gone;
-};
-struct op {
-	struct lm_change *change;
-	int verdict; /* 1: none yet */
-};
-struct world {
-	struct lm *lm;
-	uint64_t now, next;
-	struct holder a, b;
-	struct holder opened; /* an open file of the second life */
-	struct lm_policy policy;
-	uint64_t held, released;
-};
-
-static bool slot_pinned(void *context, void *owner, uint32_t slot)
-{
-	return ((struct holder *)owner)->pins[slot] != 0;
-}
-static void slot_recall(void *context, void *owner, uint32_t slot, bool recalled)
-{
-	((struct holder *)owner)->recall[slot] = recalled;
-}
-static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_before)
-{
-	((struct holder *)owner)->pins[slot] = 0;
-	((struct holder *)owner)->recall[slot] = false;
-}
-static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
-{
-}
-static void slot_free(void *context, void *owner, uint32_t slot)
-{
-	((struct holder *)owner)->leases[slot].lease = 0;
-}
-static void ready(void *context, void *owner)
-{
-}
-static void verdict(void *context, void *operation, struct lm_change *change, int v)
-{
-	struct op *op = operation;
-
-	assert_int_equal(op->verdict, 1);
-	op->verdict = v;
-}
-static void signal_holder(void *context, void *owner, int number)
-{
-}
-static void on_conflict(void *context, const struct lm_conflict *c)
-{
-}
-static void hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
-{
-	((struct world *)context)->held += length;
-}
-static void release(void *context, uint32_t region, uint64_t offset, uint64_t length)
-{
-	((struct world *)context)->released += length;
-}
-static void *inode_used(void *context, uint64_t ino)
-{
-	return NULL;
-}
-static void inode_idle(void *context, void *inode_owner)
-{
-}
-static void session_gone(void *context, void *owner)
-{
-	((struct holder *)owner)->gone = true;
-}
-static void persist(void *context, void *owner, const struct lm_lease_record *r)
-{
-	((struct holder *)owner)->leases[SLOT(r->lease)] = *r;
-}
-static void pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
-{
-	((struct holder *)owner)->range_pins[SLOT(pin)].lease = lease;
-}
-static void pin_gone(void *context, void *owner, uint64_t pin)
-{
-	((struct holder *)owner)->range_pins[SLOT(pin)].pin = 0;
-}
-
-static const struct lm_ops ops = {.slot_pinned = slot_pinned,
-	.slot_recall = slot_recall,
-	.slot_fresh = slot_fresh,
-	.slot_split = slot_split,
-	.slot_free = slot_free,
-	.ready = ready,
-	.verdict = verdict,
-	.signal_holder = signal_holder,
-	.conflict = on_conflict,
-	.hold = hold,
-	.release = release,
-	.inode_used = inode_used,
-	.inode_idle = inode_idle,
-	.session_gone = session_gone,
-	.persist = persist,
-	.pin_moved = pin_moved,
-	.pin_gone = pin_gone};
-
-static void create(struct world *w)
-{
-	struct lm_config config = {.ops = &ops,
-		.context = w,
-		.seed = 1,
-		.first_id = w->next,
-		.drain_ns = LM_DRAIN_NS_DEFAULT,
-		.check = true};
-
-	assert_int_equal(lm_create(&config, &w->lm), 0);
-}
-
-static void open_session(struct world *w, struct holder *h, uint32_t pid)
-{
-	h->pid = pid;
-	assert_int_equal(lm_session_open(w->lm, pid, 1000, h, &h->session), 0);
-	h->number = lm_session_id(h->session);
-}
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	w->now = 1;
-	create(w);
-	assert_int_equal(lm_policy_parse("recall:500ms/busy", &w->policy), 0);
-	open_session(w, &w->a, 100);
-	open_session(w, &w->b, 200);
-	*state = w;
-	return 0;
-}
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	lm_check(w->lm);
-	lm_destroy(w->lm);
-	free(w);
-	return 0;
-}
-
-static void restore(struct world *w, struct holder *h)
-{
-	assert_int_equal(lm_session_restore(w->lm, h->number, h->pid, 1000, h, &h->session), 0);
-	for (int i = 0; i < SLOTS; i++)
-		if (h->leases[i].lease)
-			assert_int_equal(
-				lm_lease_restore(h->session, &h->leases[i], h->recall[i], w->now),
-				0);
-	for (int i = 0; i < SLOTS; i++) {
-		const struct pin_record *p = &h->range_pins[i];
-
-		if (p->pin)
-			assert_int_equal(lm_pin_restore(h->session, p->pin, p->lease, p->start,
-						 p->end, p->flags),
-				0);
-	}
-	lm_session_restored(h->session);
-}
-
-/* The daemon is killed, and another one starts. */
-static void restart(struct world *w)
-{
-	w->next = lm_next_number(w->lm) + 1000;
-	lm_destroy(w->lm);
-	create(w);
-	restore(w, &w->a);
-	restore(w, &w->b);
-	assert_int_equal(lm_grace_begin(w->lm, w->now + GRACE_NS, w->now), 0);
-}
-
-/* The client opens the new control file; its lines are those of old. */
-static void adopt(struct world *w, struct holder *h)
-{
-	assert_true(lm_session_is_inherited(h->session));
-	lm_session_adopt(h->session, h->pid, h, w->now);
-	assert_false(lm_session_is_inherited(h->session));
-}
-
-static int reclaim(struct world *w, struct holder *h, uint64_t lease)
-{
-	return lm_reclaim(h->session, &lease, w->now);
-}
-
-static int try_grant(struct world *w, struct holder *h, uint64_t start, uint64_t end,
-	enum lm_mode mode, unsigned flags, struct lm_grant *out)
-{
-	struct lm_grant_request r = {.ino = INO,
-		.start = start,
-		.end = end,
-		.mode = mode,
-		.flags = flags,
-		.pid = 1,
-		.policy = &w->policy};
-	int error = lm_grant(h->session, &r, w->now, out);
-
-	if (!error) {
-		h->leases[SLOT(out->lease)] = (struct lm_lease_record){.lease = out->lease,
-			.ino = INO,
-			.start = start,
-			.end = end,
-			.mode = mode,
-			.flags = flags & LM_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
-		lm_grant_done(h->session, out->lease, true, w->now);
-	}
-	return error;
-}
-static struct lm_grant grant(struct world *w, struct holder *h, uint64_t start, uint64_t end)
-{
-	struct lm_grant g;
-
-	assert_int_equal(try_grant(w, h, start, end, LM_WRITE, 0, &g), 0);
-	return g;
-}
-static uint64_t pin(struct world *w, struct holder *h, uint64_t lease, uint64_t start, uint64_t end,
-	unsigned flags)
-{
-	uint64_t id;
-
-	assert_int_equal(lm_pin(h->session, lease, start, end, flags, &id), 0);
-	h->range_pins[SLOT(id)] = (struct pin_record){id, lease, start, end, flags};
-	return id;
-}
-static int begin_as(struct world *w, struct op *op, uint64_t start, uint64_t end, uint32_t pid)
-{
-	struct lm_change_request r = {.ino = INO,
-		.start = start,
-		.end = end,
-		.kind = LM_FREE,
-		.pid = pid,
-		.operation = "truncate",
-		.policy = &w->policy};
-
-	op->verdict = 1;
-	return lm_change_begin(w->lm, &r, op, w->now, &op->change);
-}
-static int begin(struct world *w, struct op *op, uint64_t start, uint64_t end)
-{
-	return begin_as(w, op, start, end, 300);
-}
-static void pass(struct world *w, uint64_t ns)
-{
-	w->now += ns;
-	lm_tick(w->lm, w->now);
-}
-static struct lm_event expect(struct holder *h, uint32_t kind)
-{
-	struct lm_event e;
-
-	assert_true(lm_event_next(h->session, &e));
-	assert_int_equal(e.kind, kind);
-	return e;
-}
-static void expect_nothing(struct holder *h)
-{
-	assert_false(lm_event_waiting(h->session));
-}
-static struct lm_status status(struct world *w)
-{
-	struct lm_status s;
-
-	lm_get_status(w->lm, &s);
-	return s;
-}
+#include "leasemgr_world.h"
 
 /* ---- reclaiming ------------------------------------------------------------------------------ */
 
@@ -473,6 +188,48 @@ static void a_conflicting_lease_is_available_when_grace_is_over(void **state)
 	assert_int_equal(try_grant(w, &w->opened, 0, 4096, LM_WRITE, LM_GRANT_EXCLUSIVE, &g), 0);
 }
 
+/* The reader that took it may have died with it. */
+static void available_is_told_again_until_it_is_asked_for(void **state)
+{
+	struct world *w = *state;
+	struct lm_grant first = grant(w, &w->a, 0, 4096), g;
+	struct lm_event e;
+
+	assert_int_equal(try_grant(w, &w->b, 0, 4096, LM_WRITE, LM_GRANT_EXCLUSIVE, &g), -EAGAIN);
+	assert_int_equal(give_back(w, &w->a, first.lease, 0, 0), 0);
+	expect(&w->b, LM_EVENT_AVAILABLE);
+	for (int i = 0; i < 2; i++) {
+		assert_false(lm_event_waiting(w->b.session));
+		lm_session_tell_again(w->b.session);
+		e = expect(&w->b, LM_EVENT_AVAILABLE);
+		assert_int_equal(e.end, 4096);
+		assert_true(lm_session_is_empty(w->b.session));
+	}
+	assert_int_equal(try_grant(w, &w->b, 0, 4096, LM_WRITE, LM_GRANT_EXCLUSIVE, &g), 0);
+	lm_session_tell_again(w->b.session);
+	assert_false(lm_event_waiting(w->b.session));
+}
+
+/* They are remembered only while there is room for what is asked now. */
+static void remembered_events_make_room_for_new_requests(void **state)
+{
+	struct world *w = *state;
+	struct lm_grant first, g;
+
+	for (uint64_t i = 0; i <= LM_WANTS_PER_SESSION_MAX; i++) {
+		first = grant(w, &w->a, i * 4096, (i + 1) * 4096);
+		assert_int_equal(try_grant(w, &w->b, i * 4096, (i + 1) * 4096, LM_WRITE,
+					 LM_GRANT_EXCLUSIVE, &g),
+			-EAGAIN);
+		assert_int_equal(give_back(w, &w->a, first.lease, 0, 0), 0);
+		expect(&w->b, LM_EVENT_AVAILABLE);
+	}
+	lm_session_tell_again(w->b.session);
+	for (uint64_t i = 0; i < LM_WANTS_PER_SESSION_MAX; i++)
+		assert_int_not_equal(expect(&w->b, LM_EVENT_AVAILABLE).start, 0); /* the oldest */
+	assert_false(lm_event_waiting(w->b.session));
+}
+
 static void a_lease_that_shares_is_granted_during_grace(void **state)
 {
 	struct world *w = *state;
@@ -492,7 +249,7 @@ static void its_own_process_trims_at_once_and_reclaims_the_rest(void **state)
 	struct op op;
 
 	restart(w);
-	assert_int_equal(begin_as(w, &op, 8192, 16384, 100), 0);
+	assert_int_equal(begin_as(w, &op, LM_FREE, 8192, 16384, 100), 0);
 	lm_change_end(op.change, w->now);
 	adopt(w, &w->a);
 	e = expect(&w->a, LM_EVENT_REVOKED);
@@ -663,7 +420,7 @@ static void records_that_contradict_themselves_are_refused(void **state)
 
 	lm_destroy(w->lm);
 	w->next = 100;
-	create(w);
+	create_manager(w);
 	assert_int_equal(lm_session_restore(w->lm, 0, 1, 1, &w->a, &s), -EUCLEAN);
 	assert_int_equal(lm_session_restore(w->lm, 100, 1, 1, &w->a, &s), -EUCLEAN);
 	assert_int_equal(lm_session_restore(w->lm, 3, 1, 1, &w->a, &s), 0);
@@ -696,32 +453,32 @@ static void records_that_contradict_themselves_are_refused(void **state)
 	pass(w, 1);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(a_reclaimed_lease_keeps_id_slot_and_range),
-		T(an_unknown_or_returned_lease_is_enoent),
-		T(lease_0_finds_all_of_them_one_by_one),
-		T(calls_on_a_lease_that_is_not_reclaimed_are_enoent),
-		T(new_numbers_are_above_all_of_the_earlier_life),
-		T(a_change_waits_for_the_reclaim_and_then_as_long_as_its_ladder),
-		T(a_pin_of_the_earlier_life_makes_it_busy),
-		T(an_unbreakable_pin_of_the_earlier_life_fails_it_at_once),
-		T(a_waiting_change_can_be_interrupted),
-		T(a_conflicting_lease_is_available_when_grace_is_over),
-		T(a_lease_that_shares_is_granted_during_grace),
-		T(its_own_process_trims_at_once_and_reclaims_the_rest),
-		T(the_end_of_grace_revokes_what_was_not_reclaimed),
-		T(an_adopted_session_is_told_of_what_it_did_not_reclaim),
-		T(grace_ends_early_when_the_last_process_is_gone),
-		T(a_ghost_is_told_of_again),
-		T(a_recall_that_ended_with_the_daemon_is_cancelled),
-		T(a_read_lease_is_asked_to_look_at_its_layout),
-		T(closing_an_adopted_session_revokes_the_rest),
-		T(an_administrator_releases_an_inherited_session),
-		T(records_that_contradict_themselves_are_refused),
+		WORLD_TEST(a_reclaimed_lease_keeps_id_slot_and_range),
+		WORLD_TEST(an_unknown_or_returned_lease_is_enoent),
+		WORLD_TEST(lease_0_finds_all_of_them_one_by_one),
+		WORLD_TEST(calls_on_a_lease_that_is_not_reclaimed_are_enoent),
+		WORLD_TEST(new_numbers_are_above_all_of_the_earlier_life),
+		WORLD_TEST(a_change_waits_for_the_reclaim_and_then_as_long_as_its_ladder),
+		WORLD_TEST(a_pin_of_the_earlier_life_makes_it_busy),
+		WORLD_TEST(an_unbreakable_pin_of_the_earlier_life_fails_it_at_once),
+		WORLD_TEST(a_waiting_change_can_be_interrupted),
+		WORLD_TEST(a_conflicting_lease_is_available_when_grace_is_over),
+		WORLD_TEST(available_is_told_again_until_it_is_asked_for),
+		WORLD_TEST(remembered_events_make_room_for_new_requests),
+		WORLD_TEST(a_lease_that_shares_is_granted_during_grace),
+		WORLD_TEST(its_own_process_trims_at_once_and_reclaims_the_rest),
+		WORLD_TEST(the_end_of_grace_revokes_what_was_not_reclaimed),
+		WORLD_TEST(an_adopted_session_is_told_of_what_it_did_not_reclaim),
+		WORLD_TEST(grace_ends_early_when_the_last_process_is_gone),
+		WORLD_TEST(a_ghost_is_told_of_again),
+		WORLD_TEST(a_recall_that_ended_with_the_daemon_is_cancelled),
+		WORLD_TEST(a_read_lease_is_asked_to_look_at_its_layout),
+		WORLD_TEST(closing_an_adopted_session_revokes_the_rest),
+		WORLD_TEST(an_administrator_releases_an_inherited_session),
+		WORLD_TEST(records_that_contradict_themselves_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * test_leasemgr.c - arbitration by hand: every row of the state tables in leasemgr.h, with a clock
- * that only moves when told. lm_check() runs after every transition.
+ * test_leasemgr.c - arbitration by hand: every row of the state tables in leasemgr.h.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,197 +13,7 @@
 
 #include <cmocka.h>
 
-#include "leasemgr.h"
-
-#define K 1024ull
-#define M (1024 * K)
-#define MS 1000000ull
-#define SLOTS 64
-
-struct holder {
-	struct lm_session *session;
-	uint32_t pins[SLOTS];
-	bool recall[SLOTS];
-	int told; /* ready() since last asked */
-	int signal;
-	bool gone;
-};
-struct op {
-	struct lm_change *change;
-	int verdict; /* 1: none yet */
-};
-struct world {
-	struct lm *lm;
-	uint64_t now;
-	struct holder a, b;
-	struct lm_policy policy;
-	struct lm_conflict conflict;
-	uint64_t held, released; /* bytes */
-	int inodes;
-};
-
-static bool slot_pinned(void *context, void *owner, uint32_t slot)
-{
-	return ((struct holder *)owner)->pins[slot] != 0;
-}
-static void slot_recall(void *context, void *owner, uint32_t slot, bool recalled)
-{
-	((struct holder *)owner)->recall[slot] = recalled;
-}
-static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_before)
-{
-	((struct holder *)owner)->pins[slot] = 0;
-	((struct holder *)owner)->recall[slot] = false;
-}
-static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
-{
-	assert_int_not_equal(from, to);
-}
-static void slot_free(void *context, void *owner, uint32_t slot)
-{
-}
-static void ready(void *context, void *owner)
-{
-	((struct holder *)owner)->told++;
-}
-static void verdict(void *context, void *operation, struct lm_change *change, int v)
-{
-	struct op *op = operation;
-
-	assert_int_equal(op->verdict, 1);
-	op->verdict = v;
-}
-static void signal_holder(void *context, void *owner, int number)
-{
-	((struct holder *)owner)->signal = number;
-}
-static void on_conflict(void *context, const struct lm_conflict *c)
-{
-	((struct world *)context)->conflict = *c;
-}
-static void hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
-{
-	((struct world *)context)->held += length;
-}
-static void release(void *context, uint32_t region, uint64_t offset, uint64_t length)
-{
-	((struct world *)context)->released += length;
-}
-static void *inode_used(void *context, uint64_t ino)
-{
-	((struct world *)context)->inodes++;
-	return NULL;
-}
-static void inode_idle(void *context, void *inode_owner)
-{
-	((struct world *)context)->inodes--;
-}
-static void session_gone(void *context, void *owner)
-{
-	((struct holder *)owner)->gone = true;
-}
-
-static const struct lm_ops ops = {slot_pinned, slot_recall, slot_fresh, slot_split, slot_free,
-	ready, verdict, signal_holder, on_conflict, hold, release, inode_used, inode_idle,
-	session_gone};
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-	struct lm_config config = {.ops = &ops,
-		.context = w,
-		.seed = 1,
-		.drain_ns = LM_DRAIN_NS_DEFAULT,
-		.check = true};
-
-	assert_int_equal(lm_create(&config, &w->lm), 0);
-	w->now = 1;
-	assert_int_equal(lm_policy_parse("recall:500ms/busy", &w->policy), 0);
-	assert_int_equal(lm_session_open(w->lm, 100, 1000, &w->a, &w->a.session), 0);
-	assert_int_equal(lm_session_open(w->lm, 200, 1000, &w->b, &w->b.session), 0);
-	*state = w;
-	return 0;
-}
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	lm_check(w->lm);
-	lm_destroy(w->lm);
-	free(w);
-	return 0;
-}
-
-static int try_grant(struct world *w, struct holder *h, uint64_t start, uint64_t end,
-	enum lm_mode mode, unsigned flags, struct lm_grant *out)
-{
-	struct lm_grant_request r = {.ino = 7,
-		.start = start,
-		.end = end,
-		.mode = mode,
-		.flags = flags,
-		.pid = 1,
-		.policy = &w->policy};
-	int error = lm_grant(h->session, &r, w->now, out);
-
-	if (!error)
-		lm_grant_done(h->session, out->lease, true, w->now);
-	return error;
-}
-static struct lm_grant grant(struct world *w, struct holder *h, uint64_t start, uint64_t end)
-{
-	struct lm_grant g;
-
-	assert_int_equal(try_grant(w, h, start, end, LM_WRITE, 0, &g), 0);
-	return g;
-}
-static int begin_as(struct world *w, struct op *op, enum lm_kind kind, uint64_t start, uint64_t end,
-	uint32_t pid)
-{
-	struct lm_change_request r = {.ino = 7,
-		.start = start,
-		.end = end,
-		.kind = kind,
-		.pid = pid,
-		.operation = "truncate",
-		.policy = &w->policy};
-
-	op->verdict = 1;
-	return lm_change_begin(w->lm, &r, op, w->now, &op->change);
-}
-static int begin(struct world *w, struct op *op, uint64_t start, uint64_t end)
-{
-	return begin_as(w, op, LM_FREE, start, end, 300);
-}
-static void pass(struct world *w, uint64_t ns)
-{
-	w->now += ns;
-	lm_tick(w->lm, w->now);
-}
-static struct lm_event expect(struct holder *h, uint32_t kind)
-{
-	struct lm_event e;
-
-	assert_true(lm_event_waiting(h->session));
-	assert_true(lm_event_next(h->session, &e));
-	assert_int_equal(e.kind, kind);
-	return e;
-}
-static void expect_nothing(struct holder *h)
-{
-	assert_false(lm_event_waiting(h->session));
-}
-static int give_back(
-	struct world *w, struct holder *h, uint64_t lease, uint64_t start, uint64_t end)
-{
-	struct lm_grant rest;
-
-	return lm_return(h->session, lease, start, end, w->now, &rest);
-}
-static void policy(struct world *w, const char *text)
-{
-	assert_int_equal(lm_policy_parse(text, &w->policy), 0);
-}
+#include "leasemgr_world.h"
 
 static int count_leases_of(struct world *w, uint64_t ino)
 {
@@ -671,111 +480,7 @@ static void busy_alone_gives_no_time(void **state)
 	expect(&w->a, LM_EVENT_REVOKED);
 }
 
-/* ---- ends of holders ------------------------------------------------------------------------- */
-
-static void dead_holder_delays_nobody_and_its_pins_drain(void **state)
-{
-	struct world *w = *state;
-	struct lm_grant g = grant(w, &w->a, 0, M);
-	struct op op;
-
-	grant(w, &w->a, 2 * M, 3 * M);
-	w->a.pins[g.slot] = 1;
-	assert_int_equal(begin(w, &op, 0, 4 * M), LM_PARKED);
-	lm_session_process_gone(w->a.session, w->now);
-	assert_int_equal(op.verdict, 1);
-	lm_session_close(w->a.session, w->now);
-	assert_int_equal(op.verdict, 0);
-	lm_freeing(w->lm, 7, 0, 4 * M, 0, 0);
-	lm_change_end(op.change, w->now);
-	assert_int_equal(w->held, M);
-	pass(w, LM_DRAIN_NS_DEFAULT - 1);
-	assert_int_equal(w->released, 0);
-	assert_false(w->a.gone);
-	pass(w, 1);
-	assert_int_equal(w->released, M);
-	assert_true(w->a.gone);
-}
-
-static void closed_session_of_a_live_process_keeps_its_blocks(void **state)
-{
-	struct world *w = *state;
-	struct op op;
-
-	grant(w, &w->a, 0, M);
-	lm_session_close(w->a.session, w->now);
-	assert_false(w->a.gone);
-	assert_int_equal(begin(w, &op, 0, M), 0);
-	lm_freeing(w->lm, 7, 0, M, 0, 0);
-	lm_change_end(op.change, w->now);
-	pass(w, 3600000 * MS);
-	assert_int_equal(w->released, 0);
-	lm_session_process_gone(w->a.session, w->now);
-	assert_int_equal(w->released, M);
-	assert_true(w->a.gone);
-}
-
-static void freeing_that_was_not_committed_holds_nothing(void **state)
-{
-	struct world *w = *state;
-	struct op op;
-
-	grant(w, &w->a, 0, M);
-	lm_session_close(w->a.session, w->now);
-	assert_int_equal(begin(w, &op, 0, M), 0);
-	lm_freeing(w->lm, 7, 0, 512 * K, 0, 0);
-	lm_freeing(w->lm, 7, 512 * K, M, 0, 4 * M);
-	assert_int_equal(w->held, M);
-	lm_freed(w->lm, 7, false);
-	assert_int_equal(w->released, M);
-	lm_change_end(op.change, w->now);
-
-	/* The mapping is of the file's blocks as before: those are held when they do go. */
-	assert_int_equal(begin(w, &op, 0, M), 0);
-	lm_freeing(w->lm, 7, 0, M, 0, 0);
-	lm_freed(w->lm, 8, false); /* another file's */
-	lm_freed(w->lm, 7, true);
-	lm_freed(w->lm, 7, false); /* nothing is open any more */
-	lm_change_end(op.change, w->now);
-	assert_int_equal(w->held, 2 * M);
-	assert_int_equal(w->released, M);
-	lm_session_process_gone(w->a.session, w->now);
-	assert_int_equal(w->released, 2 * M);
-	assert_true(w->a.gone);
-}
-
-static void administrator_releases_a_closed_session(void **state)
-{
-	struct world *w = *state;
-
-	grant(w, &w->a, 0, M);
-	assert_int_equal(lm_session_release(w->a.session, w->now), -EBUSY);
-	lm_session_close(w->a.session, w->now);
-	assert_int_equal(lm_session_release(w->a.session, w->now), 0);
-	assert_true(w->a.gone);
-	assert_int_equal(w->inodes, 0);
-}
-
-static void blocks_of_two_holders_wait_for_both(void **state)
-{
-	struct world *w = *state;
-	struct lm_event e, f;
-	struct op op;
-
-	grant(w, &w->a, 0, M);
-	grant(w, &w->b, 512 * K, 2 * M);
-	assert_int_equal(begin(w, &op, 0, 2 * M), LM_PARKED);
-	pass(w, 500 * MS);
-	lm_freeing(w->lm, 7, 0, 2 * M, 0, 0);
-	lm_change_end(op.change, w->now);
-	assert_int_equal(w->held, 2 * M);
-	e = expect(&w->a, LM_EVENT_REVOKED);
-	f = expect(&w->b, LM_EVENT_REVOKED);
-	assert_int_equal(lm_ack(w->a.session, e.lease, w->now), 0);
-	assert_int_equal(w->released, 0);
-	assert_int_equal(lm_ack(w->b.session, f.lease, w->now), 0);
-	assert_int_equal(w->released, 2 * M);
-}
+/* ---- everybody ------------------------------------------------------------------------------- */
 
 static void drain_refuses_leases_and_tells_everybody(void **state)
 {
@@ -827,7 +532,7 @@ static void sessions_are_bounded_by_user(void **state)
 static void thousands_of_changes_are_decided_by_one_return(void **state)
 {
 	struct world *w = *state;
-	struct lm_config config = {.ops = &ops, .context = w, .seed = 5};
+	struct lm_config config = {.ops = &world_ops, .context = w, .seed = 5};
 	enum { N = 10000 };
 	struct op *op = calloc(N, sizeof(*op));
 	struct lm_grant g;
@@ -850,44 +555,37 @@ static void thousands_of_changes_are_decided_by_one_return(void **state)
 	free(op);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(change_without_leases_goes_on_at_once),
-		TEST(leases_share_unless_exclusive),
-		TEST(unpinned_exclusive_lease_is_revoked_for_a_want),
-		TEST(want_turns_passive_when_pins_outlast_the_recall),
-		TEST(returning_the_middle_leaves_two),
-		TEST(foreign_and_stale_ids_are_refused),
-		TEST(truncate_completes_on_return),
-		TEST(recall_timeout_revokes_unpinned_lease),
-		TEST(pinned_at_the_deadline_is_busy_and_the_lease_whole_again),
-		TEST(pin_outside_of_what_is_freed_only_delays),
-		TEST(unbreakable_pin_fails_at_once_and_is_told),
-		TEST(no_pin_under_a_recall),
-		TEST(interrupt_cancels_the_recall_unless_another_needs_it),
-		TEST(recall_that_is_over_unread_is_never_seen),
-		TEST(no_grant_while_a_recall_is_pending_or_the_change_runs),
-		TEST(lease_being_made_holds_the_change_up_past_its_deadline),
-		TEST(failed_grant_lets_the_change_go_on),
-		TEST(commit_and_change_exclude_each_other),
-		TEST(overwrite_and_fill_meet_exclusive_leases_alone),
-		TEST(own_process_trims_its_lease_at_once),
-		TEST(ladder_signals_kills_and_orphans),
-		TEST(unpin_after_the_recalls_time_lets_go),
-		TEST(wait_alone_never_revokes),
-		TEST(busy_alone_gives_no_time),
-		TEST(dead_holder_delays_nobody_and_its_pins_drain),
-		TEST(closed_session_of_a_live_process_keeps_its_blocks),
-		TEST(freeing_that_was_not_committed_holds_nothing),
-		TEST(administrator_releases_a_closed_session),
-		TEST(blocks_of_two_holders_wait_for_both),
-		TEST(drain_refuses_leases_and_tells_everybody),
-		TEST(ready_is_told_once),
-		TEST(sessions_are_bounded_by_user),
-		TEST(thousands_of_changes_are_decided_by_one_return),
+		WORLD_TEST(change_without_leases_goes_on_at_once),
+		WORLD_TEST(leases_share_unless_exclusive),
+		WORLD_TEST(unpinned_exclusive_lease_is_revoked_for_a_want),
+		WORLD_TEST(want_turns_passive_when_pins_outlast_the_recall),
+		WORLD_TEST(returning_the_middle_leaves_two),
+		WORLD_TEST(foreign_and_stale_ids_are_refused),
+		WORLD_TEST(truncate_completes_on_return),
+		WORLD_TEST(recall_timeout_revokes_unpinned_lease),
+		WORLD_TEST(pinned_at_the_deadline_is_busy_and_the_lease_whole_again),
+		WORLD_TEST(pin_outside_of_what_is_freed_only_delays),
+		WORLD_TEST(unbreakable_pin_fails_at_once_and_is_told),
+		WORLD_TEST(no_pin_under_a_recall),
+		WORLD_TEST(interrupt_cancels_the_recall_unless_another_needs_it),
+		WORLD_TEST(recall_that_is_over_unread_is_never_seen),
+		WORLD_TEST(no_grant_while_a_recall_is_pending_or_the_change_runs),
+		WORLD_TEST(lease_being_made_holds_the_change_up_past_its_deadline),
+		WORLD_TEST(failed_grant_lets_the_change_go_on),
+		WORLD_TEST(commit_and_change_exclude_each_other),
+		WORLD_TEST(overwrite_and_fill_meet_exclusive_leases_alone),
+		WORLD_TEST(own_process_trims_its_lease_at_once),
+		WORLD_TEST(ladder_signals_kills_and_orphans),
+		WORLD_TEST(unpin_after_the_recalls_time_lets_go),
+		WORLD_TEST(wait_alone_never_revokes),
+		WORLD_TEST(busy_alone_gives_no_time),
+		WORLD_TEST(drain_refuses_leases_and_tells_everybody),
+		WORLD_TEST(ready_is_told_once),
+		WORLD_TEST(sessions_are_bounded_by_user),
+		WORLD_TEST(thousands_of_changes_are_decided_by_one_return),
 	};
 
 	return cmocka_run_group_tests_name("leasemgr", tests, NULL, NULL);
