@@ -350,6 +350,14 @@ static uint64_t parse_bytes(const char *text)
 	return n;
 }
 
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: hold [--offset N] [--length N] [--read] [--exclusive] [--pin]"
+		     " [--pin-range [--unbreakable]] [--fill BYTE]"
+		     " [--answer auto|never] [--seconds N] FILE\n");
+	exit(out == stdout ? 0 : 2);
+}
+
 static void parse(int argc, char **argv)
 {
 	enum {
@@ -362,14 +370,15 @@ static void parse(int argc, char **argv)
 		UNBREAKABLE,
 		FILL,
 		ANSWER,
-		SECONDS
+		SECONDS,
+		HELP
 	};
 	static const struct option names[] = {{"offset", 1, NULL, OFFSET},
 		{"length", 1, NULL, LENGTH}, {"read", 0, NULL, READ},
 		{"exclusive", 0, NULL, EXCLUSIVE}, {"pin", 0, NULL, PIN},
 		{"pin-range", 0, NULL, PIN_RANGE}, {"unbreakable", 0, NULL, UNBREAKABLE},
 		{"fill", 1, NULL, FILL}, {"answer", 1, NULL, ANSWER}, {"seconds", 1, NULL, SECONDS},
-		{NULL, 0, NULL, 0}};
+		{"help", 0, NULL, HELP}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -386,14 +395,11 @@ static void parse(int argc, char **argv)
 		option.seconds = c == SECONDS ? strtod(optarg, NULL) : option.seconds;
 		if (c == '?')
 			exit(2);
+		if (c == HELP)
+			usage(stdout);
 	}
-	if (optind + 1 != argc || (option.fill && option.read_only)) {
-		fprintf(stderr,
-			"usage: hold [--offset N] [--length N] [--read] [--exclusive] [--pin]"
-			" [--pin-range [--unbreakable]] [--fill BYTE]"
-			" [--answer auto|never] [--seconds N] FILE\n");
-		exit(2);
-	}
+	if (optind + 1 != argc || (option.fill && option.read_only))
+		usage(stderr);
 	option.file = argv[optind];
 }
 

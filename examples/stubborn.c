@@ -73,7 +73,7 @@ int main(int argc, char **argv)
 	char byte;
 	int fd;
 
-	if (argc != 2 + unbreakable) {
+	if (argc != 2 + unbreakable || argv[argc - 1][0] == '-') {
 		fprintf(stderr, "usage: stubborn [--unbreakable] FILE\n");
 		return 2;
 	}

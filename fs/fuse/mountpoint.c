@@ -94,7 +94,9 @@ static int check_user(const struct options *o, const struct stat *st, struct dia
 			"allow_other is for root only, unless /etc/fuse.conf has a line "
 			"user_allow_other");
 	if (access("/dev/fuse", R_OK | W_OK) != 0)
-		return diag_set(d, -errno, "cannot open /dev/fuse: %s", strerror(errno));
+		return diag_set(d, -errno,
+			"cannot open /dev/fuse: %s (for ordinary users its mode must be 666)",
+			strerror(errno));
 	if (access(o->mountpoint, W_OK) != 0 ||
 		((st->st_mode & S_ISVTX) && st->st_uid != geteuid()))
 		return diag_set(d, -EACCES,

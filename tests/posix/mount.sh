@@ -25,6 +25,7 @@ need_pool() {
 	command -v leasefs >/dev/null || fail "$BUILD holds no leasefs"
 	command -v mkfs.leasefs >/dev/null || fail "$BUILD holds no mkfs.leasefs"
 	[ -c /dev/fuse ] || skip "/dev/fuse is not there"
+	{ [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is not for us"
 }
 
 # wait_until SECONDS COMMAND...: polls, 20 times a second; 1 when the time is over.

@@ -19,7 +19,7 @@ static const char *const option_help[] = {
 	"--svg               draw it",
 	"--once              once, instead of going on",
 	"--all               begin with the oldest that the daemon remembers",
-	"--sort COLUMN       see the keys below",
+	"--sort COLUMN       by session, pid, held, inode, age or left",
 	"--session N         of this session alone",
 	"-o, --output OUT    into this file",
 	"--interval SECONDS  between two pictures; 1",
@@ -49,7 +49,7 @@ static const struct verb verbs[] = {
 		"Columns for\n"
 		"--sort: session, pid, held, inode, age, left.\n"},
 	{"watch", do_watch, 0, 1, true, false, MAY_JSON | MAY_ONCE | MAY_ALL | MAY_SESSION,
-		"[FILE]", "what happens, as it happens: grants, recalls, returns, ...",
+		"[FILE]", "what happens, as it happens: grants, recalls, returns",
 		"One line for each event, from now on; --all begins with the oldest that is\n"
 		"remembered, --once ends with the latest. When this is too slow for the daemon, "
 		"it\n"
@@ -162,7 +162,7 @@ int verbs_usage(FILE *out)
 	fprintf(out,
 		"\nThe mount may be left out where a FILE on it is named, or where there is only"
 		" one.\nA pool that is not mounted has a status alone.\n\n"
-		"A first look:     leasectl /mnt top\n"
+		"A first look:      leasectl /mnt top\n"
 		"A failed truncate: leasectl /mnt conflicts FILE\n\n"
 		"Exit status: 0; 1 with a sentence; 2: the command line; 3: audit has found"
 		" something.\n");

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((o = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "hV", longs, NULL)) != -1) {
 		switch (o) {
 		case 'm':
 			options.mount = realpath(optarg, NULL);
