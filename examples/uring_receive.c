@@ -80,11 +80,13 @@ static int accept_one(const char *path)
 
 /* ---- the window ------------------------------------------------------------------------------ */
 
-/* Leases what comes behind the end of the file. Whoever recalled us may be at it still: look again
- * when the lease is ours, and nobody can shorten the file without asking. */
+/* Leases what comes behind the end of the file, and pins it. Whoever recalled us may be at it
+ * still, or come again before there is a pin: look again when it is ours, and nobody can shorten
+ * the file. */
 static void lease_behind_end(struct receiver *r)
 {
 	struct stat st;
+	int error;
 
 	for (;;) {
 		check(fstat(r->file, &st) ? -errno : 0, r->path);
@@ -92,9 +94,14 @@ static void lease_behind_end(struct receiver *r)
 		check(leasefs_wait_lease(r->session, r->file, r->start, r->length,
 			      LEASEFS_TAKE_WRITE, WAIT_NS, &r->lease),
 			"a lease");
-		check(fstat(r->file, &st) ? -errno : 0, r->path);
-		if ((uint64_t)st.st_size == r->start)
-			return;
+		error = leasefs_pin_lease(r->lease);
+		if (error != -EAGAIN) {
+			check(error, "a pin");
+			check(fstat(r->file, &st) ? -errno : 0, r->path);
+			if ((uint64_t)st.st_size == r->start)
+				return;
+			check(leasefs_unpin_lease(r->lease), "unpin");
+		}
 		check(leasefs_return_lease(r->lease), "returning the lease");
 	}
 }
@@ -111,7 +118,6 @@ static void open_window(struct receiver *r)
 	check(leasefs_get_lease(r->lease, &state), "the lease");
 	r->memory += r->start - state.offset;
 	r->filled = 0;
-	check(leasefs_pin_lease(r->lease), "a pin");
 	buffer = (struct iovec){.iov_base = r->memory, .iov_len = r->length};
 	error = io_uring_register_buffers(&r->ring, &buffer, 1);
 	if (error == -EFAULT || error == -EOPNOTSUPP)
