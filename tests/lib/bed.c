@@ -22,8 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "huge.h"
+
 char bed_mount[4096];
 static char pool[4096];
+static const char *data_path; /* the data region's place; NULL: in the pool */
 static char mount_options[256];
 static pid_t daemon_pid;
 static bool fences_forbidden;
@@ -195,6 +198,7 @@ static void clean_up(void)
 		waitpid(daemon_pid, NULL, 0);
 	daemon_pid = 0;
 	remove_all();
+	huge_return();
 }
 
 /* A sanitizer's report or a failed assert of the library: the rest of the process is not to be
@@ -206,26 +210,46 @@ static void on_abort(int number)
 	raise(number);
 }
 
+static void take_ownership(void)
+{
+	if (owner)
+		return;
+	owner = getpid();
+	atexit(clean_up);
+	signal(SIGABRT, on_abort);
+	signal(SIGTERM, on_abort);
+}
+
+void bed_use_huge_pages(uint64_t bytes)
+{
+	const char *why;
+
+	take_ownership();
+	data_path = huge_borrow(bytes, &why);
+	if (!data_path)
+		skip_all(why);
+}
+
 void bed_start(const char *options, const char *pool_bytes)
 {
-	const char *argv[] = {program("LEASEFS_MKFS"), "-s", pool_bytes, pool, NULL};
+	const char *inside[] = {program("LEASEFS_MKFS"), "-s", pool_bytes, pool, NULL};
+	const char *beside[] = {program("LEASEFS_MKFS"), "--data", NULL, pool, NULL};
 	const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	const char *pools = getenv("LEASEFS_TEST_POOLS");
 
 	if (access("/dev/fuse", R_OK | W_OK))
 		skip_all("no access to /dev/fuse");
-	if (!owner) {
-		owner = getpid();
-		atexit(clean_up);
-		signal(SIGABRT, on_abort);
-		signal(SIGTERM, on_abort);
-	}
+	take_ownership();
+	if (!data_path)
+		data_path = getenv("LEASEFS_TEST_DATA");
+	beside[2] = data_path;
 	snprintf(mount_options, sizeof(mount_options), "%s",
 		options ? options : "lock_wait_ms=10000");
-	snprintf(pool, sizeof(pool), "/dev/shm/leasefs-lib.XXXXXX");
+	snprintf(pool, sizeof(pool), "%s/leasefs-lib.XXXXXX", pools ? pools : "/dev/shm");
 	snprintf(bed_mount, sizeof(bed_mount), "%s/leasefs-lib.XXXXXX", dir);
 	if (!mkdtemp(pool) || !mkdtemp(bed_mount))
 		fail("mkdtemp: %s", strerror(errno));
-	if (run(argv, true))
+	if (run(data_path ? beside : inside, true))
 		fail("mkfs.leasefs failed");
 	start_daemon();
 }

@@ -5,7 +5,8 @@
  * The programs come from the environment: LEASEFS_MKFS, LEASEFS_DAEMON, LEASEFS_FSCK and
  * LEASEFS_OTHER, as tests/lib/meson.build sets them. Without /dev/fuse a test is skipped (exit 77).
  * Everything is below one temporary directory (the pool in /dev/shm, so that pins of the kernel are
- * possible), and is gone at the end, also when an assertion fails.
+ * possible), and is gone at the end, also when an assertion fails. On other media: pools are made
+ * in the directory LEASEFS_TEST_POOLS, data regions are the device LEASEFS_TEST_DATA.
  *
  * Failures of the bed itself end the test at once: they are not what is being tried.
  */
@@ -24,6 +25,9 @@
 /* Of a bed that is up: its mount point. */
 extern char bed_mount[4096];
 
+/* Before bed_start(): the data region is a file of huge pages, that long. Skips the test where
+ * there can be none. */
+void bed_use_huge_pages(uint64_t bytes);
 /* A pool of that size, mounted with those options (NULL: none). */
 void bed_start(const char *options, const char *pool_bytes);
 /* Unmounts; the daemon must end well, and fsck find nothing. */

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * test_units.c - mappings of regions that are mapped in units larger than a block: huge pages, or a
+ * DAX device (LEASEFS_TEST_DATA).
+ *
+ * Everything is said in units, whatever their size is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bed.h"
+
+#define POOL_BYTES (128ull << 20) /* all the files below, and some more */
+
+static struct leasefs_session *session;
+static uint64_t unit;
+static uint32_t media;
+
+static int setup(void **state)
+{
+	return leasefs_open_session(bed_mount, 0, &session);
+}
+
+static int teardown(void **state)
+{
+	return leasefs_close_session(session);
+}
+
+static struct leasefs_lease *take(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	struct leasefs_lease *lease = NULL;
+
+	assert_int_equal(leasefs_take_lease(session, fd, offset, length, flags, &lease), 0);
+	return lease;
+}
+
+static unsigned char *map(struct leasefs_lease *lease, unsigned flags)
+{
+	void *memory = NULL;
+
+	assert_int_equal(leasefs_map_lease(lease, flags, &memory), 0);
+	return memory;
+}
+
+static struct leasefs_lease *manage(
+	int fd, uint64_t offset, uint64_t length, unsigned flags, unsigned char **memory)
+{
+	struct leasefs_lease *lease = NULL;
+	void *address = NULL;
+
+	assert_int_equal(
+		leasefs_map_managed(session, fd, offset, length, flags, &lease, &address), 0);
+	*memory = address;
+	return lease;
+}
+
+static struct leasefs_lease_state state_of(struct leasefs_lease *lease)
+{
+	struct leasefs_lease_state s;
+
+	assert_int_equal(leasefs_get_lease(lease, &s), 0);
+	return s;
+}
+
+struct goal {
+	struct leasefs_lease *lease;
+	uint64_t held_bytes;
+};
+
+static bool is_held(void *context)
+{
+	struct goal *g = context;
+
+	return state_of(g->lease).held_bytes == g->held_bytes;
+}
+
+static void wait_for_bytes(struct leasefs_lease *lease, uint64_t held_bytes)
+{
+	struct goal g = {lease, held_bytes};
+
+	wait_until(is_held, &g, "the mapping to be direct, or not");
+}
+
+/* mincore(2) says ENOMEM where nothing is mapped. */
+static bool is_mapped(void *address)
+{
+	unsigned char resident;
+
+	return mincore(address, BLOCK, &resident) == 0;
+}
+
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+static void lease_is_rounded_to_units_and_stores_are_read(void **state)
+{
+	int fd = bed_file("rounded", 3 * unit);
+	struct leasefs_lease *lease = take(fd, unit + BLOCK, BLOCK, LEASEFS_TAKE_WRITE);
+	struct leasefs_lease_state s = state_of(lease);
+	unsigned char *memory = map(lease, LEASEFS_MAP_POPULATE);
+
+	assert_int_equal(s.offset, unit);
+	assert_int_equal(s.length, unit);
+	assert_int_equal((uintptr_t)memory % unit, 0);
+	assert_int_equal(differs(memory, unit, unit), -1);
+	memset(memory + BLOCK, 'u', BLOCK);
+	assert_int_equal(leasefs_persist_range(lease, memory + BLOCK, BLOCK), 0);
+	assert_int_equal(leasefs_commit_range(lease, unit + BLOCK, BLOCK, 0), 0);
+	assert_int_equal(bed_other("check", bed_path("rounded"), unit + BLOCK, 'u'), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+static void file_in_pieces_is_one_address(void **state)
+{
+	int fd = bed_file("pieces", 0), between = bed_file("between", 0);
+	struct leasefs_extent extents[8];
+	struct leasefs_lease *lease;
+	unsigned char *memory, block[BLOCK];
+	uint64_t next;
+
+	/* Two files that grow in turns, so that their units alternate. */
+	for (uint64_t i = 0; i < 4; i++) {
+		memset(block, 'a' + (int)i, BLOCK);
+		assert_int_equal(pwrite(fd, block, BLOCK, (off_t)(i * unit)), BLOCK);
+		assert_int_equal(pwrite(between, block, BLOCK, (off_t)(i * unit)), BLOCK);
+	}
+	assert_int_equal(ftruncate(fd, (off_t)(4 * unit)), 0);
+	lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
+	memory = map(lease, 0);
+	assert_int_equal(leasefs_get_layout(lease, 0, extents, 8, &next), 4);
+	for (uint64_t i = 0; i < 4; i++) {
+		assert_int_equal(extents[i].region_offset % unit, 0);
+		assert_int_equal(memory[i * unit], 'a' + (int)i);
+		assert_int_equal(memory[i * unit + BLOCK - 1], 'a' + (int)i);
+		assert_int_equal(memory[i * unit + BLOCK], 0);
+		assert_int_equal(memory[(i + 1) * unit - 1], 0);
+	}
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(between);
+	close(fd);
+}
+
+static void returned_unit_is_inaccessible_and_both_ends_stay(void **state)
+{
+	int fd = bed_file("middle", 3 * unit), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
+	unsigned char *memory = map(lease, 0);
+
+	assert_int_equal(leasefs_return_range(lease, unit, BLOCK), -EINVAL);
+	assert_int_equal(leasefs_return_range(lease, unit + BLOCK, unit - BLOCK), -EINVAL);
+	assert_int_equal(state_of(lease).held_bytes, 3 * unit);
+	assert_int_equal(differs(memory, 0, 3 * unit), -1);
+	assert_int_equal(leasefs_return_range(lease, unit, unit), 0);
+	assert_int_equal(state_of(lease).held_bytes, 2 * unit);
+	/* The kernel tells what can be stored to without a signal. */
+	assert_int_equal(read(zero, memory + unit, 1), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(read(zero, memory + 2 * unit - 1, 1), -1);
+	assert_int_equal(read(zero, memory + unit - 1, 1), 1);
+	assert_int_equal(read(zero, memory + 2 * unit, 1), 1);
+	/* What was returned is free, and the rest is pinned as one. */
+	assert_int_equal(leasefs_pin_lease(lease), 0);
+	assert_int_equal(bed_other("punch", bed_path("middle"), unit, unit), 0);
+	assert_int_equal(bed_other("truncate", bed_path("middle"), unit, 0), EBUSY);
+	assert_int_equal(leasefs_unpin_lease(lease), 0);
+	assert_int_equal(differs(memory + 2 * unit + 1, 2 * unit + 1, unit - 1), -1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(zero);
+	close(fd);
+}
+
+static void downgraded_lease_is_read_only(void **state)
+{
+	int fd = bed_file("downgrade", unit), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
+	unsigned char *memory = map(lease, 0);
+
+	assert_int_equal(leasefs_downgrade_lease(lease, 0), 0);
+	assert_int_equal(read(zero, memory, 1), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(differs(memory, 0, unit), -1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(zero);
+	close(fd);
+}
+
+static void filled_hole_shows_after_refresh(void **state)
+{
+	int fd = bed_file("hole", 0);
+	struct leasefs_lease *lease;
+	struct leasefs_event event;
+	unsigned char *memory;
+
+	assert_int_equal(ftruncate(fd, (off_t)(3 * unit)), 0);
+	lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
+	memory = map(lease, 0);
+	assert_int_equal(memory[unit + BLOCK], 0);
+	assert_int_equal(bed_other("fill", bed_path("hole"), unit + BLOCK, 'f'), 0);
+	assert_ptr_equal(expect_event(session, LEASEFS_EVENT_LAYOUT_CHANGED, &event), lease);
+	assert_int_equal(leasefs_refresh_lease(lease), 0);
+	assert_int_equal(memory[unit + BLOCK], 'f');
+	assert_int_equal(memory[unit], 0);
+	assert_int_equal(memory[2 * unit], 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+static void revoked_unit_stays_mapped_until_acknowledged(void **state)
+{
+	int fd = bed_file("revoked", 3 * unit), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
+	unsigned char *memory = map(lease, 0);
+	struct leasefs_event event;
+
+	assert_int_equal(ftruncate(fd, (off_t)unit), 0); /* our own: at once */
+	assert_ptr_equal(expect_event(session, LEASEFS_EVENT_REVOKED, &event), lease);
+	assert_int_equal(state_of(lease).revoked_bytes, 2 * unit);
+	assert_int_equal(differs(memory, 0, 3 * unit), -1);
+	assert_int_equal(leasefs_acknowledge_lease(lease), 0);
+	assert_int_equal(state_of(lease).revoked_bytes, 0);
+	assert_false(read(zero, memory + unit, 1) == 1);
+	assert_int_equal(differs(memory, 0, unit), -1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(zero);
+	close(fd);
+}
+
+static int look_in_child(void *left, void *forked)
+{
+	if (is_mapped(left))
+		return 1;
+	return *(char *)forked == 'f' ? 0 : 2;
+}
+
+static void child_has_what_it_was_given(void **state)
+{
+	int fd = bed_file("fork", 2 * unit), status;
+	struct leasefs_lease *left = take(fd, 0, unit, LEASEFS_TAKE_WRITE);
+	struct leasefs_lease *given = take(fd, unit, unit, LEASEFS_TAKE_WRITE);
+	unsigned char *memory = map(left, 0), *forked = map(given, LEASEFS_MAP_FORK);
+	pid_t pid;
+
+	memory[0] = forked[0] = 'f';
+	pid = fork();
+	if (pid == 0)
+		_exit(look_in_child(memory, forked));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(memory[0], 'f');
+	assert_int_equal(leasefs_return_lease(given), 0);
+	assert_int_equal(leasefs_return_lease(left), 0);
+	close(fd);
+}
+
+/* A true pin of the kernel's, as RDMA has it. */
+static void kernel_pins_what_is_mapped(void **state)
+{
+	int fd = bed_file("registered", 2 * unit), into = memfd_create("into", MFD_CLOEXEC);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
+	unsigned char *memory = map(lease, 0), block[BLOCK];
+	struct iovec buffer = {memory + unit, unit};
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	int error;
+
+	assert_int_equal(io_uring_queue_init(2, &ring, 0), 0);
+	assert_int_equal(leasefs_pin_lease(lease), 0);
+	error = io_uring_register_buffers(&ring, &buffer, 1);
+	if (error) {
+		/* /dev/dax before Linux 6.12. */
+		print_message("the kernel pins no such memory: %s\n", strerror(-error));
+		assert_int_equal(media, LEASEFS_MEDIA_PMEM);
+		goto end;
+	}
+	assert_int_equal(bed_other("truncate", bed_path("registered"), unit, 0), EBUSY);
+	io_uring_prep_write_fixed(io_uring_get_sqe(&ring), into, memory + unit, BLOCK, 0, 0);
+	assert_int_equal(io_uring_submit(&ring), 1);
+	assert_int_equal(io_uring_wait_cqe(&ring, &cqe), 0);
+	assert_int_equal(cqe->res, BLOCK);
+	assert_int_equal(pread(into, block, BLOCK, 0), BLOCK);
+	assert_int_equal(differs(block, unit, BLOCK), -1);
+	assert_int_equal(io_uring_unregister_buffers(&ring), 0);
+end:
+	io_uring_queue_exit(&ring);
+	assert_int_equal(leasefs_unpin_lease(lease), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(bed_other("truncate", bed_path("registered"), unit, 0), 0);
+	close(into);
+	close(fd);
+}
+
+/* ---- managed mappings ------------------------------------------------------------------------ */
+
+static void truncate_is_not_noticed_but_past_the_end(void **state)
+{
+	int fd = bed_file("truncated", 4 * unit);
+	unsigned char *memory, byte = 0;
+	struct leasefs_lease *lease = manage(fd, 0, 4 * unit, LEASEFS_TAKE_WRITE, &memory);
+
+	assert_int_equal(leasefs_enable_guard(), 0);
+	assert_int_equal(state_of(lease).held_bytes, 4 * unit);
+	assert_int_equal((uintptr_t)memory % unit, 0);
+	memory[0] = 'x';
+	memory[2 * unit - 1] = 'y';
+	memory[3 * unit] = 'z';
+	assert_int_equal(bed_other("truncate", bed_path("truncated"), 2 * unit, 0), 0);
+	assert_int_equal(memory[0], 'x');
+	assert_int_equal(memory[2 * unit - 1], 'y');
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 2 * unit, 1), -EFAULT);
+	assert_int_equal(leasefs_copy_guarded(memory + 3 * unit, &byte, 1), -EFAULT);
+	assert_int_equal(state_of(lease).held_bytes, 2 * unit);
+	assert_int_equal(state_of(lease).gave_way, 1);
+	/* It grows again: zeros, and direct when asked for. */
+	assert_int_equal(ftruncate(fd, (off_t)(4 * unit)), 0);
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 3 * unit, 1), 0);
+	assert_int_equal(byte, 0);
+	memory[2 * unit + BLOCK] = 'w';
+	if (can_come_back()) {
+		assert_int_equal(leasefs_refresh_lease(lease), 0);
+		assert_int_equal(state_of(lease).held_bytes, 4 * unit);
+	}
+	assert_int_equal(memory[2 * unit + BLOCK], 'w');
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)(2 * unit + BLOCK)), 1);
+	assert_int_equal(byte, 'w');
+	close(fd);
+}
+
+static void punch_gives_back_whole_units(void **state)
+{
+	int fd = bed_file("punched", 4 * unit);
+	unsigned char *memory;
+	struct leasefs_lease *lease = manage(fd, 0, 4 * unit, LEASEFS_TAKE_WRITE, &memory);
+
+	memory[unit - 1] = 'a';
+	memory[unit] = 'b';
+	assert_int_equal(bed_other("punch", bed_path("punched"), unit, unit), 0);
+	assert_int_equal(memory[unit - 1], 'a');
+	assert_int_equal(memory[unit], 0);
+	assert_int_equal(memory[2 * unit], pattern(2 * unit));
+	memory[unit + BLOCK] = 'c';
+	if (can_come_back())
+		wait_for_bytes(lease, 4 * unit);
+	assert_int_equal(memory[unit + BLOCK], 'c');
+	assert_int_equal(state_of(lease).gave_way, 1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+/* It ends, and begins, in the middle of a unit. */
+static void file_of_any_length_is_mapped(void **state)
+{
+	uint64_t bytes = 2 * unit + 3 * BLOCK + 5;
+	int fd = bed_file("uneven", bytes);
+	unsigned char *all, *part, byte = 0;
+	struct leasefs_lease *one = manage(fd, 0, bytes, LEASEFS_TAKE_WRITE, &all);
+	struct leasefs_lease *two = manage(fd, unit - BLOCK, 2 * BLOCK, LEASEFS_TAKE_READ, &part);
+
+	assert_int_equal(differs(all, 0, bytes), -1);
+	assert_int_equal(differs(part, unit - BLOCK, 2 * BLOCK), -1);
+	all[0] = 'a';
+	all[bytes - 1] = 'z';
+	assert_int_equal(bed_other("truncate", bed_path("uneven"), unit + BLOCK, 0), 0);
+	assert_int_equal(all[0], 'a');
+	assert_int_equal(differs(all + 1, 1, unit + BLOCK - 1), -1);
+	assert_int_equal(differs(part, unit - BLOCK, 2 * BLOCK), -1);
+	all[unit] = 'u';
+	assert_int_equal(leasefs_return_lease(two), 0);
+	assert_int_equal(leasefs_return_lease(one), 0);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)unit), 1);
+	assert_int_equal(byte, 'u');
+	close(fd);
+}
+
+#define STORM_UNITS 4u
+#define STORM_THREADS 2u
+#define STORM_ROUNDS 12
+
+struct storm {
+	unsigned char *memory;
+	unsigned thread;
+	int *stop;
+	uint64_t stores;
+	uint64_t lost; /* the first store that was not there: 1 + unit */
+};
+
+/* A counter of its own in each unit; what is there must be what it stored last. */
+static void *store_counters(void *argument)
+{
+	struct storm *s = argument;
+	uint64_t last[STORM_UNITS] = {0};
+
+	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
+		for (unsigned u = 0; u < STORM_UNITS; u++) {
+			volatile uint64_t *slot =
+				(uint64_t *)(s->memory + u * unit + s->thread * 64);
+
+			if (*slot != last[u] && !s->lost)
+				s->lost = 1 + u;
+			*slot = ++last[u];
+			s->stores++;
+		}
+	}
+	return NULL;
+}
+
+/* The range is taken away and comes back, while threads store as fast as they can. */
+static void no_store_is_lost(void **state)
+{
+	int fd = bed_file("storm", 0), stop = 0;
+	struct storm storms[STORM_THREADS];
+	pthread_t threads[STORM_THREADS];
+	struct leasefs_session *second;
+	struct leasefs_lease *lease, *exclusive;
+	unsigned char *memory;
+
+	assert_int_equal(ftruncate(fd, (off_t)(STORM_UNITS * unit)), 0);
+	lease = manage(fd, 0, STORM_UNITS * unit, LEASEFS_TAKE_WRITE, &memory);
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
+	for (unsigned i = 0; i < STORM_THREADS; i++) {
+		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
+		assert_int_equal(pthread_create(&threads[i], NULL, store_counters, &storms[i]), 0);
+	}
+	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
+		assert_int_equal(leasefs_wait_lease(second, fd, i % 3 * unit, (1 + i % 2) * unit,
+					 LEASEFS_TAKE_READ | LEASEFS_TAKE_EXCLUSIVE,
+					 BED_PATIENCE_MS * 1000000ull, &exclusive),
+			0);
+		assert_int_equal(leasefs_return_lease(exclusive), 0);
+		if (can_come_back())
+			wait_for_bytes(lease, STORM_UNITS * unit);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < STORM_THREADS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(storms[i].lost, 0);
+		assert_true(storms[i].stores > 0);
+	}
+	if (can_come_back())
+		assert_true(state_of(lease).came_back >= STORM_ROUNDS / 2);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(second), 0);
+	close(fd);
+}
+
+static void managed_mapping_goes_on_with_another_daemon(void **state)
+{
+	int fd = bed_file("restarted", 2 * unit);
+	unsigned char *memory;
+	struct leasefs_lease *lease = manage(fd, 0, 2 * unit, LEASEFS_TAKE_WRITE, &memory);
+	struct leasefs_event event;
+
+	close(fd);
+	bed_kill();
+	memory[0] = 'k';
+	bed_restart();
+	assert_null(expect_event(session, LEASEFS_EVENT_RECONNECTED, &event));
+	memory[unit] = 'l';
+	assert_int_equal(bed_other("truncate", bed_path("restarted"), unit, 0), 0);
+	assert_int_equal(memory[0], 'k');
+	assert_int_equal(state_of(lease).held_bytes, unit);
+	assert_int_equal(differs(memory + 1, 1, unit - 1), -1);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+}
+
+#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* Of the region where a file's first block is. */
+static void learn_unit(void)
+{
+	int fd = bed_file("first", BLOCK);
+	struct leasefs_extent extent;
+	struct leasefs_region region;
+	struct leasefs_lease *lease;
+	uint64_t next;
+
+	if (leasefs_open_session(bed_mount, 0, &session) ||
+		leasefs_take_lease(session, fd, 0, 0, LEASEFS_TAKE_READ, &lease) ||
+		leasefs_get_layout(lease, 0, &extent, 1, &next) != 1 ||
+		leasefs_get_region(session, extent.region, &region) ||
+		leasefs_close_session(session))
+		exit(1);
+	close(fd);
+	unit = region.alignment;
+	media = region.media;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		with_session(lease_is_rounded_to_units_and_stores_are_read),
+		with_session(file_in_pieces_is_one_address),
+		with_session(returned_unit_is_inaccessible_and_both_ends_stay),
+		with_session(downgraded_lease_is_read_only),
+		with_session(filled_hole_shows_after_refresh),
+		with_session(revoked_unit_stays_mapped_until_acknowledged),
+		with_session(child_has_what_it_was_given),
+		with_session(kernel_pins_what_is_mapped),
+		with_session(truncate_is_not_noticed_but_past_the_end),
+		with_session(punch_gives_back_whole_units),
+		with_session(file_of_any_length_is_mapped),
+		with_session(no_store_is_lost),
+		with_session(managed_mapping_goes_on_with_another_daemon),
+	};
+	int failed;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	if (!getenv("LEASEFS_TEST_DATA"))
+		bed_use_huge_pages(POOL_BYTES);
+	bed_start("policy=recall:1s/busy,grace=10s,lock_wait_ms=10000", "128M");
+	learn_unit();
+	if (unit <= BLOCK) {
+		fprintf(stderr, "the data are not on a medium with units\n");
+		return 1;
+	}
+	failed = cmocka_run_group_tests_name("units", tests, NULL, NULL);
+	if (!failed)
+		bed_stop();
+	return failed;
+}
