@@ -212,7 +212,7 @@ case_rdma_region() {
 
 # The programs in docs/tutorial.md, as they stand there, and what is said of them.
 case_tutorial() {
-	local program
+	local program flags=()
 	need_pool
 	need_program cc
 	need_program python3
@@ -225,8 +225,12 @@ case_tutorial() {
 		for name, body in re.findall(r"```c (\S+)\n(.*?)```", text, re.S):
 		    open(f"{sys.argv[2]}/{name}", "w").write(body)
 	PYTHON
+	case $(sanitizer_runtime "$WORK"/bin/libleasefs-preload.so) in
+	*asan*) flags=("-fsanitize=address,undefined") ;;
+	*tsan*) flags=(-fsanitize=thread) ;;
+	esac
 	for program in first patient loop managed; do
-		cc -std=gnu11 -Wall -Wextra -Werror -I "$SOURCE/include" -o "$CASE_DIR/$program" \
+		cc -std=gnu11 -Wall -Wextra -Werror "${flags[@]}" -I "$SOURCE/include" -o "$CASE_DIR/$program" \
 			"$CASE_DIR/$program.c" "$BUILD/lib/libleasefs.a" -lpmem -lpthread
 	done
 	"$CASE_DIR/first" "$MNT/hello"

@@ -28,6 +28,9 @@ need_pool() {
 	{ [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is not for us"
 }
 
+# sanitizer_runtime FILE: the runtime library of the sanitizer that it was built with, if any.
+sanitizer_runtime() { ldd "$1" | awk '$1 ~ /^lib[at]san\.so/ { print $3 }'; }
+
 # wait_until SECONDS COMMAND...: polls, 20 times a second; 1 when the time is over.
 wait_until() {
 	local tries=$(($1 * 20))
