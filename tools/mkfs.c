@@ -18,6 +18,8 @@
 #include "process.h"
 #include "progress.h"
 
+#define LOCK_WAIT_MS 5000u /* a daemon may still be ending after its umount has returned */
+
 static const char usage[] =
 	"Usage: mkfs.leasefs [OPTION]... POOL\n"
 	"Makes a leasefs pool in the directory POOL, which is made if it is not there.\n"
@@ -274,7 +276,9 @@ static void on_step(void *context, const char *what, uint64_t done, uint64_t tot
 
 int main(int argc, char **argv)
 {
-	struct request request = {.format.lease_gid = UINT32_MAX};
+	struct request request = {
+		.format = {.lease_gid = UINT32_MAX, .lock_wait_ms = LOCK_WAIT_MS},
+	};
 	struct progress progress;
 	const struct core_progress hook = {.step = on_step, .context = &progress};
 	struct diag d = {0};

@@ -96,6 +96,7 @@ struct core_format { /* mkfs */
 	const char *data;       /* NULL, or a device or file that becomes region 0 */
 	const char *label;      /* up to 31 bytes, or NULL */
 	bool force;             /* destroy a pool that is there */
+	unsigned lock_wait_ms;  /* as in core_options */
 	const struct core_progress *progress; /* may be NULL */
 };
 #define CORE_POOL_BYTES_DEFAULT (1ull << 30)

@@ -404,7 +404,8 @@ static void undo(struct making *m)
 
 int core_format_pool(const struct core_format *format, struct diag *d)
 {
-	const struct core_options options = {.pool = format->pool};
+	const struct core_options options = {
+		.pool = format->pool, .lock_wait_ms = format->lock_wait_ms};
 	struct making m = {.format = format, .d = d};
 	int error;
 
