@@ -169,7 +169,7 @@ void lm_check(const struct lm *lm)
 {
 	const struct lm_session *s;
 	struct totals t = {0};
-	uint64_t sessions = 0;
+	uint64_t sessions = 0, inherited = 0;
 
 	assert(TAILQ_EMPTY(&lm->dirty));
 	LIST_FOREACH(s, &lm->sessions, all)
@@ -177,6 +177,7 @@ void lm_check(const struct lm *lm)
 		assert(!LIST_NEXT(s, all) || LIST_NEXT(s, all)->id < s->id);
 		check_session(lm, s, &t);
 		sessions++;
+		inherited += s->inherited;
 	}
 	for (uint64_t i = 0; i < lm->bucket_count; i++) {
 		const struct inode_leases *in;
@@ -201,7 +202,7 @@ void lm_check(const struct lm *lm)
 	for (uint32_t i = 1; i < lm->timers.count; i++)
 		assert(lm->timers.items[i]->deadline_ns >=
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
-	assert(sessions == lm->status.sessions && sessions <= LM_SESSIONS_MAX);
+	assert(sessions == lm->status.sessions && sessions - inherited <= LM_SESSIONS_MAX);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
 	assert(t.inherited_bytes == lm->status.inherited_bytes);
 	assert(t.inherited == lm->status.inherited && (!t.inherited || lm->grace.at)); /* L10 */

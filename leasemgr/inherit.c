@@ -49,7 +49,7 @@ int lm_session_restore(struct lm *lm, uint64_t number, uint32_t pid, uint32_t ui
 	if (number == 0 || number >= next || (last && last->id >= number))
 		return -EUCLEAN;
 	lm->next_id = number;
-	error = lm_session_open(lm, pid, uid, owner, out);
+	error = session_new(lm, pid, uid, owner, out);
 	lm->next_id = next;
 	if (error)
 		return error;

@@ -87,7 +87,9 @@
 
 #include "policy.h"
 
-#define LM_SESSIONS_MAX 4096u              /* each costs the owner two descriptors */
+#define LM_SESSIONS_MAX                                                                            \
+	4096u                              /* each costs the owner two descriptors; but for        \
+					      those that nobody has adopted yet */
 #define LM_SESSIONS_PER_USER_MAX 1024u     /* so that no user takes them all */
 #define LM_LEASES_MAX (4u << 20)           /* leases and ghosts; 1 GiB at 256 bytes */
 #define LM_LEASES_PER_SESSION_MAX 1000000u /* below 2^20 slots: what is left over is for cuts */

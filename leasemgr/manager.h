@@ -286,6 +286,8 @@ void wants_tell_again(struct lm_session *s); /* those that were told */
 int change_park(struct lm_change *c, uint64_t now_ns);
 
 /* session.c */
+/* lm_session_open(), whatever number there is already. */
+int session_new(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out);
 void session_timer(struct lm_session *s, uint64_t now_ns);
 void session_use_ended(struct lm_session *s, uint64_t now_ns); /* of a lease; settles */
 

@@ -17,19 +17,26 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)
+/* Those that wait to be adopted take nobody's place: who adopts them has to open one first. */
+static int may_open(const struct lm *lm, uint32_t uid)
 {
-	struct lm_session *s;
-	unsigned same_user = 0;
+	unsigned all = 0, same_user = 0;
+	const struct lm_session *s;
 
-	if (lm->status.sessions >= LM_SESSIONS_MAX)
-		return -ENFILE;
 	LIST_FOREACH(s, &lm->sessions, all)
-	if (s->uid == uid)
-		same_user++;
-	if (same_user >= LM_SESSIONS_PER_USER_MAX)
-		return -EMFILE;
-	s = calloc(1, sizeof(*s));
+	{
+		all += !s->inherited;
+		same_user += !s->inherited && s->uid == uid;
+	}
+	return all >= LM_SESSIONS_MAX                  ? -ENFILE
+	       : same_user >= LM_SESSIONS_PER_USER_MAX ? -EMFILE
+						       : 0;
+}
+
+int session_new(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)
+{
+	struct lm_session *s = calloc(1, sizeof(*s));
+
 	if (!s)
 		return -ENOMEM;
 	if (timer_reserve(lm)) {
@@ -51,6 +58,13 @@ int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, stru
 	record_session(s, LM_RECORD_SESSION_OPEN);
 	*out = s;
 	return 0;
+}
+
+int lm_session_open(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)
+{
+	int error = may_open(lm, uid);
+
+	return error ? error : session_new(lm, pid, uid, owner, out);
 }
 
 uint64_t lm_session_id(const struct lm_session *s)

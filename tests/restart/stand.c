@@ -60,7 +60,7 @@ void stand_fail(const char *format, ...)
 {
 	va_list args;
 
-	fprintf(stderr, "kill_points: ");
+	fprintf(stderr, "restart: ");
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

@@ -230,6 +230,27 @@ static void remembered_events_make_room_for_new_requests(void **state)
 	assert_false(lm_event_waiting(w->b.session));
 }
 
+/* Or else nobody who has as many as one may have could open one to adopt them with. */
+static void inherited_sessions_take_nobodys_place(void **state)
+{
+	struct holder *many = calloc(LM_SESSIONS_PER_USER_MAX, sizeof(*many)), *last = NULL;
+	struct world *w = *state;
+	struct holder other = {0};
+
+	grant(w, &w->a, 0, 4096);
+	grant(w, &w->b, 0, 4096);
+	restart(w);
+	for (unsigned i = 0; i < LM_SESSIONS_PER_USER_MAX; i++)
+		open_session(w, last = &many[i], 1000 + i);
+	assert_int_equal(lm_session_open(w->lm, 3, 1000, &other, &other.session), -EMFILE);
+	lm_session_close(last->session, w->now); /* as the empty one of who adopts is */
+	adopt(w, &w->a);
+	assert_int_equal(lm_session_open(w->lm, 3, 1000, &other, &other.session), -EMFILE);
+	for (unsigned i = 0; i + 1 < LM_SESSIONS_PER_USER_MAX; i++)
+		lm_session_close(many[i].session, w->now);
+	free(many);
+}
+
 static void a_lease_that_shares_is_granted_during_grace(void **state)
 {
 	struct world *w = *state;
@@ -468,6 +489,7 @@ int main(void)
 		WORLD_TEST(a_conflicting_lease_is_available_when_grace_is_over),
 		WORLD_TEST(available_is_told_again_until_it_is_asked_for),
 		WORLD_TEST(remembered_events_make_room_for_new_requests),
+		WORLD_TEST(inherited_sessions_take_nobodys_place),
 		WORLD_TEST(a_lease_that_shares_is_granted_during_grace),
 		WORLD_TEST(its_own_process_trims_at_once_and_reclaims_the_rest),
 		WORLD_TEST(the_end_of_grace_revokes_what_was_not_reclaimed),
