@@ -12,16 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FANOUT 31u       /* a node is a kibibyte: what can be fetched at once for one miss */
+#define FANOUT 31u       /* a node is a kibibyte, of which a search reads a few lines */
 #define JOIN 22u         /* not so full that the next insertion would split it again */
 #define HEIGHT_MAX 24u   /* of as many as there are ids, even if each node has six entries */
 #define LIST_MAX 8u      /* beyond, a tree is worth its memory */
 #define LEAF_MIN 4u      /* a tree with no more is made a list again */
 #define LIST_STEP_MAX 4u /* from the list into the tree with one insertion */
-#define LINE_BYTES 64u   /* of the processor's cache */
 
 /* Arrays and not an array: a search reads the starts alone, and the others where it ends. */
 struct tree_node {
+	uint32_t count;
 	uint64_t start[FANOUT]; /* of an inner node: below all of the child; see invariant 4 */
 	uint64_t id[FANOUT];
 	uint64_t end[FANOUT]; /* of an inner node: the largest below the child */
@@ -29,7 +29,6 @@ struct tree_node {
 		struct range_node *item[FANOUT];
 		struct tree_node *child[FANOUT];
 	};
-	uint32_t count;
 };
 _Static_assert(sizeof(struct tree_node) <= 1024 - 8, "with the header that malloc puts to it");
 
@@ -60,13 +59,6 @@ static uint32_t child_of(const struct tree_node *n, uint64_t start, uint64_t id)
 	uint32_t i = entries_up_to(n, start, id);
 
 	return i > 0 ? i - 1 : 0;
-}
-
-/* All its lines at once: one after the other they would take as long as so many nodes. */
-static void fetch(const struct tree_node *n)
-{
-	for (size_t at = 0; at < sizeof(*n); at += LINE_BYTES)
-		__builtin_prefetch((const char *)n + at);
 }
 
 static uint64_t largest_end(const struct tree_node *n)
@@ -193,7 +185,6 @@ static bool tree_insert(struct range_tree *t, struct range_node *n)
 	at = t->root;
 	for (uint32_t level = t->height; level > 1; level--) {
 		i = child_of(at, n->start, n->id);
-		fetch(at->child[i]);
 		if (at->child[i]->count == FANOUT) {
 			if (!split(at, i))
 				return false;
@@ -289,7 +280,6 @@ static void take(struct tree_node *at, uint32_t level, const struct range_node *
 
 	if (level > 1) {
 		i = child_of(at, n->start, n->id);
-		fetch(at->child[i]);
 		take(at->child[i], level - 1, n);
 		tidy(at, i, n->end, level == 2);
 	} else {
@@ -353,7 +343,6 @@ static struct range_node *tree_after(const struct tree_node *at, uint32_t level,
 			return NULL;
 		if (at->end[i] <= start)
 			continue;
-		fetch(at->child[i]);
 		found = tree_after(at->child[i], level - 1, start, end, after_start, after_id);
 		if (found)
 			return found;
