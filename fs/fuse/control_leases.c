@@ -315,6 +315,7 @@ struct granting {
 	bool write;
 	bool changed; /* the layout, for it */
 	struct lm_grant lease;
+	struct lease_record record; /* .lease 0: nothing is written down */
 };
 
 /*
@@ -372,11 +373,9 @@ static int make_layout(struct granting *w)
 		struct lm_lease_info info = {.lease = w->lease.lease, .ino = core_ino(w->inode),
 			.start = w->start, .end = w->end, .mode = g->mode,
 			.flags = g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
-		struct lease_record r;
 
-		error = describe_lease(c, w->inode, &info, g->extents, g->count, g->next, &r);
-		if (!error)
-			error = lease_record_write(w->holder->leases_fd, w->lease.slot, &r);
+		error = describe_lease(
+			c, w->inode, &info, g->extents, g->count, g->next, &w->record);
 	}
 	return error;
 }
@@ -401,8 +400,10 @@ static int grant(struct granting *w)
 		return error;
 	crash_point("grant_entered");
 	error = make_layout(w);
-	crash_point("grant_written");
 	arbiter_lock(a);
+	if (!error && w->record.lease)
+		error = holder_note_lease(h, w->lease.slot, &w->record);
+	crash_point("grant_written");
 	w->g->slot = h->pin_fd >= 0 && w->lease.slot < h->lines ? w->lease.slot : LEASEFS_NO_SLOT;
 	w->g->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);
 	if (!error && w->changed)

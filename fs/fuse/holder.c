@@ -34,7 +34,6 @@ struct holder *holder_new(struct arbiter *a)
 	h->opened_ns = arbiter_now();
 	atomic_init(&h->references, 1);
 	h->pidfd = h->pin_fd = h->leases_fd = h->ranges_fd = -1;
-	h->zero_line = LEASEFS_NO_SLOT;
 	TAILQ_INIT(&h->readers);
 	arbiter_lock(a);
 	LIST_INSERT_HEAD(&a->holders, h, all);
@@ -56,9 +55,8 @@ static void close_all(struct holder *h)
 			close(*all[i]);
 		*all[i] = -1;
 	}
-	free(h->clean);
-	h->clean = NULL;
-	h->clean_lines = 0;
+	mapped_file_unmap(&h->line_words);
+	mapped_file_unmap(&h->record_words);
 }
 
 void holder_put(struct holder *h)
@@ -88,16 +86,25 @@ void holder_pin_path(const struct holder *h, char *out, size_t bytes)
 		out[0] = '\0';
 }
 
-/* Under the lock, or before others find the session. Best effort. */
-static void grow_clean(struct holder *h)
+static off_t line_at(uint32_t slot)
 {
-	uint64_t *clean = realloc(h->clean, h->lines / 8);
+	return (off_t)slot * (off_t)sizeof(struct leasefs_pin_line);
+}
 
-	if (clean == NULL)
+/*
+ * Under the lock, or before others find the session. Best effort. The records' file has no blocks
+ * reserved: a store that there are none for fails.
+ */
+static void map_words(struct holder *h)
+{
+	size_t bytes = lease_records_bytes(h->lines);
+	struct stat st;
+
+	mapped_file_map(&h->line_words, h->pin_fd, (size_t)line_at(h->lines));
+	if (h->leases_fd < 0 || fstat(h->leases_fd, &st))
 		return;
-	memset(clean + h->clean_lines / 64, 0, (h->lines - h->clean_lines) / 8);
-	h->clean = clean;
-	h->clean_lines = h->lines;
+	if (st.st_size >= (off_t)bytes || ftruncate(h->leases_fd, (off_t)bytes) == 0)
+		mapped_file_map(&h->record_words, h->leases_fd, bytes);
 }
 
 /* Best effort: without it the session has no slot pins. */
@@ -113,7 +120,6 @@ static void make_pin_file(struct holder *h)
 	if (!error) {
 		h->pin_fd = fd;
 		h->lines = PIN_LINES_FIRST;
-		grow_clean(h);
 		return;
 	}
 	log_warning("session %llu of uid %u has no pin lines: %s", (unsigned long long)h->id,
@@ -151,50 +157,23 @@ void holder_grow_pins(struct holder *h)
 		holder_describe(h, &r);
 		if (h->leases_fd >= 0 && session_record_write(h->leases_fd, &r))
 			h->lines = lines; /* the next daemon would not know of the others */
-		grow_clean(h);
+		map_words(h);
 		arbiter_unlock(a);
 	}
 	pthread_mutex_unlock(&a->start_lock);
 }
 
-static off_t line_at(uint32_t slot)
+static bool line_is_zero(const struct holder *h, uint32_t slot)
 {
-	return (off_t)slot * (off_t)sizeof(struct leasefs_pin_line);
-}
-
-static bool line_is_zero(struct holder *h, uint32_t slot)
-{
-	static const struct leasefs_pin_line zero;
 	struct leasefs_pin_line line;
 
-	h->zero_line = LEASEFS_NO_SLOT;
-	if (pread(h->pin_fd, &line, sizeof(line), line_at(slot)) != (ssize_t)sizeof(line) ||
-		line.pins != 0)
-		return false;
-	if (memcmp(&line, &zero, sizeof(line)) == 0)
-		h->zero_line = slot;
-	return true;
+	return pread(h->pin_fd, &line, sizeof(line), line_at(slot)) == (ssize_t)sizeof(line) &&
+	       line.pins == 0;
 }
 
-/*
- * Nearly every lease ends with a look at its line, which is then all zeroes: it need not be cleared
- * for the next. A client that counts up in a line that is not its own has pinned what it gets
- * there.
- */
-static void line_freed(struct holder *h, uint32_t slot)
+static size_t word_at(uint32_t slot, size_t member)
 {
-	if (h->zero_line == slot && slot < h->clean_lines)
-		h->clean[slot / 64] |= 1ull << slot % 64;
-	h->zero_line = LEASEFS_NO_SLOT;
-}
-
-static bool line_was_clean(struct holder *h, uint32_t slot)
-{
-	bool clean = slot < h->clean_lines && (h->clean[slot / 64] >> slot % 64 & 1);
-
-	if (clean)
-		h->clean[slot / 64] &= ~(1ull << slot % 64);
-	return clean;
+	return (size_t)line_at(slot) + member;
 }
 
 uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
@@ -211,6 +190,7 @@ uint32_t holder_slot_pins(const struct holder *h, uint32_t slot)
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 {
 	struct holder *h = owner;
+	uint32_t pins;
 
 	if (h->lines_lost)
 		return true;
@@ -218,20 +198,23 @@ bool holder_slot_pinned(void *context, void *owner, uint32_t slot)
 		return false; /* no client was ever told of that line */
 	/* The recall word was written before: a pin that it missed is seen here. */
 	atomic_thread_fence(memory_order_seq_cst);
+	if (mapped_file_load32(
+		    &h->line_words, word_at(slot, offsetof(struct leasefs_pin_line, pins)), &pins))
+		return pins != 0;
 	return !line_is_zero(h, slot) || !line_is_zero(h, slot);
 }
 
 void holder_slot_recall(void *context, void *owner, uint32_t slot, bool recalled)
 {
 	struct holder *h = owner;
+	const size_t at = word_at(slot, offsetof(struct leasefs_pin_line, recall));
 	uint32_t word = recalled;
 
-	h->zero_line = LEASEFS_NO_SLOT;
 	if (h->pin_fd < 0 || slot >= h->lines || h->keep)
 		return;
 	/* If it fails (no space after a client's truncation), pins may rise, and count. */
-	if (pwrite(h->pin_fd, &word, sizeof(word),
-		    line_at(slot) + (off_t)offsetof(struct leasefs_pin_line, recall)) < 0)
+	if (!mapped_file_store32(&h->line_words, at, word) &&
+		pwrite(h->pin_fd, &word, sizeof(word), (off_t)at) < 0)
 		log_warning("session %llu: cannot write pin line %u: %s", (unsigned long long)h->id,
 			slot, strerror(errno));
 	atomic_thread_fence(memory_order_seq_cst);
@@ -245,7 +228,8 @@ void holder_slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 
 	if (slot >= h->lines_used)
 		h->lines_used = slot + 1;
-	if (h->pin_fd >= 0 && slot < h->lines && used_before && !line_was_clean(h, slot) &&
+	if (h->pin_fd >= 0 && slot < h->lines && used_before &&
+		!mapped_file_copy(&h->line_words, (size_t)line_at(slot), &zero, sizeof(zero)) &&
 		pwrite(h->pin_fd, &zero, sizeof(zero), line_at(slot)) < 0)
 		log_warning("session %llu: cannot clear pin line %u: %s", (unsigned long long)h->id,
 			slot, strerror(errno));
@@ -290,10 +274,16 @@ void holder_slot_free(void *context, void *owner, uint32_t slot)
 {
 	struct holder *h = owner;
 
-	line_freed(h, slot);
-	if (is_written(h))
+	if (is_written(h) && !lease_record_wipe(&h->record_words, slot))
 		lease_record_clear(h->leases_fd, slot);
 	crash_point("lease_cleared");
+}
+
+int holder_note_lease(struct holder *h, uint32_t slot, const struct lease_record *r)
+{
+	return lease_record_store(&h->record_words, slot, r)
+		       ? 0
+		       : lease_record_write(h->leases_fd, slot, r);
 }
 
 void holder_persist(void *context, void *owner, const struct lm_lease_record *record)
@@ -559,6 +549,8 @@ static int make_session(struct holder *h, uint32_t pid, uint32_t uid)
 		return error;
 	}
 	crash_point("session_written");
+	if (h->pin_fd >= 0)
+		map_words(h);
 	arbiter_lock(a);
 	h->session = session; /* only now others find it */
 	LIST_INSERT_HEAD(&a->cookies[cookie[0] % ARBITER_COOKIES], h, cookies);

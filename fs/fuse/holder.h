@@ -8,13 +8,14 @@
  * Counts: one for the open file, one for the session until it is buried (with the engine's watch of
  * its process), and one for each use without the lock.
  *
- * Pin lines. The client maps run/pins.N and counts there; the daemon reads and writes single lines
- * with pread and pwrite and never maps the file: a client that may write to it may also truncate
- * it, and a mapping would turn that into SIGBUS in the daemon. Sealing against it needs a memfd,
- * which could not be found again by path, nor outlive the daemon. A line that is cut off reads
- * short, and counts as pinned: who truncates hurts nobody but themselves. A read of an aligned line
- * copies at least whole words in practice, which is no promise; so "not pinned" needs two reads
- * that agree, after a recall has made the count unable to rise.
+ * Pin lines. The client maps run/pins.N and counts there, and so does the daemon. A client that may
+ * write to the file may also truncate it: the words are read and written as mapped_file.h says, and
+ * where that fails, with pread and pwrite. (Sealing against it needs a memfd, which could not be
+ * found again by path, nor outlive the daemon.) A line that is cut off reads short, and counts as
+ * pinned; if its page is still there, as zeroes, as if the client had counted down: who truncates
+ * hurts nobody but themselves. A pread of an aligned line copies at least whole words in practice,
+ * which is no promise; so "not pinned" needs two that agree, after a recall has made the count
+ * unable to rise.
  */
 #ifndef FUSE_HOLDER_H
 #define FUSE_HOLDER_H
@@ -26,6 +27,7 @@
 
 #include "arbiter.h"
 #include "leasefs/control.h"
+#include "mapped_file.h"
 #include "records.h"
 
 #define HOLDER_READERS_MAX 64u /* read(2) calls that wait at once on one session */
@@ -72,9 +74,8 @@ struct holder {
 	struct work seek;
 	uint32_t lines;              /* of the pin file, as clients know it */
 	uint32_t lines_used;         /* slots below it have been used */
-	uint64_t *clean; /* bits of free lines that need not be cleared; of clean_lines, 64 a word */
-	uint32_t clean_lines;
-	uint32_t zero_line; /* the one that was just read, and all zeroes; LEASEFS_NO_SLOT: none */
+	struct mapped_file line_words;   /* of pin_fd */
+	struct mapped_file record_words; /* of leases_fd; at least of as many slots as have lines */
 	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
 	LIST_ENTRY(holder) watchers; /* while history_next is not 0 */
 	uint64_t history_next; /* of the history, what its reader has not seen; 0: no reader */
@@ -122,6 +123,8 @@ int holder_watch(struct holder *h, uint32_t pid);
 int holder_make_ranges(struct holder *h);
 int holder_note_pin(struct holder *h, const struct range_pin_record *pin);
 struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2]); /* under the lock */
+/* Before the grant is answered: what is in the slot from now on. Under the lock. */
+int holder_note_lease(struct holder *h, uint32_t slot, const struct lease_record *r);
 /* Are there few lines left that clients know of? Under the lock. */
 bool holder_short_of_lines(const struct holder *h);
 /* Makes the pin file long enough for a few more leases. Without the lock; best effort. */

@@ -298,8 +298,8 @@ static void exchange(struct holder *h, struct holder *old, const struct record_n
 	SWAP(h->lines, old->lines);
 	SWAP(h->lines_used, old->lines_used);
 	SWAP(h->lines_lost, old->lines_lost);
-	SWAP(h->clean, old->clean);
-	SWAP(h->clean_lines, old->clean_lines);
+	SWAP(h->line_words, old->line_words);
+	SWAP(h->record_words, old->record_words);
 	h->names[0] = (struct record_name){.boot = {h->arbiter->boot[0], h->arbiter->boot[1]},
 		.cookie = {h->cookie[0], h->cookie[1]}};
 	h->names[1] = *name;

@@ -166,6 +166,26 @@ void lease_record_clear(int fd, uint32_t slot)
 	(void)!pwrite(fd, &none, sizeof(none), lease_at(slot));
 }
 
+size_t lease_records_bytes(uint32_t slots)
+{
+	return (size_t)lease_at(slots);
+}
+
+bool lease_record_store(struct mapped_file *f, uint32_t slot, const struct lease_record *r)
+{
+	const size_t at = (size_t)lease_at(slot), first = sizeof(r->lease);
+
+	_Static_assert(offsetof(struct lease_record, lease) == 0, "the first word");
+	return mapped_file_store64(f, at, 0) &&
+	       mapped_file_copy(f, at + first, (const char *)r + first, sizeof(*r) - first) &&
+	       mapped_file_store64(f, at, r->lease);
+}
+
+bool lease_record_wipe(struct mapped_file *f, uint32_t slot)
+{
+	return mapped_file_store64(f, (size_t)lease_at(slot), 0);
+}
+
 /* The next record of `bytes` bytes from *slot on whose first word is not 0. */
 static int next_record(int fd, off_t first, size_t bytes, uint32_t *slot, void *out)
 {

@@ -11,8 +11,10 @@
  *   ids        a number above all that were given to sessions, leases and pins
  *
  * leases.N and ranges.N are the daemon's alone (0600). They are written with pwrite, whole records
- * within a page, by a process that may be killed between any two of these: not within one. They
- * need not survive the machine: another boot's are removed.
+ * within a page, by a process that may be killed between any two of these: not within one. But a
+ * lease's record comes and goes through a mapping where there is one: its first word, which makes
+ * it one, is the last that is written, and the only one that is taken away. They need not survive
+ * the machine: another boot's are removed.
  *
  * A record says what the lease is, and which extents its holder may map. It has room for
  * RECORD_EXTENTS; of more, those with the smallest gaps between them are taken as one, whose file
@@ -31,6 +33,7 @@
 #include "leasefs/control.h"
 #include "leasemgr.h"
 #include "machine.h"
+#include "mapped_file.h"
 
 #define RECORD_EXTENTS 7u
 #define RECORD_LOOSE UINT64_MAX
@@ -107,6 +110,11 @@ int lease_record_write(int fd, uint32_t slot, const struct lease_record *r);
 int lease_record_update(int fd, uint32_t slot, const struct lm_lease_record *r);
 int lease_record_copy(int fd, uint32_t from, uint32_t to); /* the extents, for a part */
 void lease_record_clear(int fd, uint32_t slot);
+/* The same of a record that none is in, and of one that is, through the file's mapping. */
+bool lease_record_store(struct mapped_file *f, uint32_t slot, const struct lease_record *r);
+bool lease_record_wipe(struct mapped_file *f, uint32_t slot);
+/* The bytes of the file with as many slots. */
+size_t lease_records_bytes(uint32_t slots);
 /* From *slot on, the next one that is there; *slot comes out behind it. -ENOENT: no more. */
 int lease_record_next(int fd, uint32_t *slot, struct lease_record *out);
 

@@ -118,6 +118,28 @@ static void leases_are_found_by_slot(void **state)
 	close(fd);
 }
 
+static void through_a_mapping_they_are_the_same(void **state)
+{
+	struct bed *b = *state;
+	struct lease_record r = {.lease = ID(3, 5), .ino = 9, .end = BLOCK, .count = 1}, read;
+	struct mapped_file f = {0};
+	int fd = create(b, RECORD_LEASES);
+	uint32_t slot = 0;
+
+	r.extents[0] = (struct record_extent){.region_offset = 7 * BLOCK, .blocks = 1};
+	assert_int_equal(ftruncate(fd, (off_t)lease_records_bytes(6)), 0);
+	mapped_file_map(&f, fd, lease_records_bytes(6));
+	assert_true(lease_record_store(&f, 5, &r));
+	assert_int_equal(lease_record_next(fd, &slot, &read), 0);
+	assert_memory_equal(&read, &r, sizeof(r));
+	assert_true(lease_record_wipe(&f, 5));
+	slot = 0;
+	assert_int_equal(lease_record_next(fd, &slot, &read), -ENOENT);
+	assert_false(lease_record_store(&f, 6, &r)); /* beyond */
+	mapped_file_unmap(&f);
+	close(fd);
+}
+
 static void damaged_records_are_refused(void **state)
 {
 	struct bed *b = *state;
@@ -231,6 +253,7 @@ int main(void)
 		T(names_are_told_apart),
 		T(a_session_is_of_this_boot_or_none),
 		T(leases_are_found_by_slot),
+		T(through_a_mapping_they_are_the_same),
 		T(damaged_records_are_refused),
 		T(extents_side_by_side_are_one),
 		T(too_many_extents_keep_too_much_never_too_little),
