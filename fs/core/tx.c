@@ -40,6 +40,7 @@ static_assert(sizeof(struct media_record) +
 		      JOURNAL_RECORD_MAX(TX_JOURNAL_BYTES),
 	"the record of a full transaction fits");
 static_assert(TABLE_SLOTS >= 2 * TX_OBJECTS_MAX && !(TABLE_SLOTS & (TABLE_SLOTS - 1)), "table");
+static_assert(INODE_SIZE % 64 == 0 && BLOCK_SIZE % 64 == 0, "objects are compared by lines");
 static_assert(TX_OBJECTS_MAX < UINT8_MAX, "a slot holds a shadow's number and none");
 
 struct shadow {
@@ -268,6 +269,16 @@ static void add_write(struct tx *tx, const struct shadow *shadow, uint32_t from,
 	};
 }
 
+/* Of 64 bytes; without a branch in between, as vectors where the processor has them. */
+static bool same_line(const uint64_t *a, const uint64_t *b)
+{
+	typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
+	const pair *x = (const pair *)a, *y = (const pair *)b;
+	pair differ = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
+
+	return (differ[0] | differ[1]) == 0;
+}
+
 /* Words that differ become writes; runs that are closer than GAP_MIN become one. */
 static void diff_shadow(struct tx *tx, const struct shadow *shadow)
 {
@@ -275,12 +286,12 @@ static void diff_shadow(struct tx *tx, const struct shadow *shadow)
 	const uint64_t *home = (const uint64_t *)(const void *)shadow->home;
 	uint32_t words = shadow->bytes / 8, from = 0, to = 0; /* run [from, to), in words */
 
-	for (uint32_t i = 0; i < words;) {
-		if (i % 8 == 0 && memcmp(copy + i, home + i, 64) == 0) {
-			i += 8;
+	for (uint32_t line = 0; line < words; line += 8) {
+		if (same_line(copy + line, home + line))
 			continue;
-		}
-		if (copy[i] != home[i]) {
+		for (uint32_t i = line; i < line + 8; i++) {
+			if (copy[i] == home[i])
+				continue;
 			if (to == 0 || i - to >= GAP_MIN / 8) {
 				if (to)
 					add_write(tx, shadow, from * 8, to * 8);
@@ -288,7 +299,6 @@ static void diff_shadow(struct tx *tx, const struct shadow *shadow)
 			}
 			to = i + 1;
 		}
-		i++;
 	}
 	if (to)
 		add_write(tx, shadow, from * 8, to * 8);
