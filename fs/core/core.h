@@ -237,6 +237,8 @@ int core_setattr(struct core *c, struct inode *ip, const struct core_setattr *se
 
 /* value NULL or bytes 0 asks for the length. -ENODATA, -ERANGE. */
 ssize_t core_getxattr(struct core *c, struct inode *ip, const char *name, void *value, size_t bytes);
+/* False: core_getxattr() would find none, whatever the name. */
+bool core_has_xattrs(struct core *c, struct inode *ip);
 ssize_t core_listxattr(struct core *c, struct inode *ip, char *list, size_t bytes);
 /* flags as setxattr(2). ACL xattrs are checked and keep mode and ACL in step. -E2BIG, -ENOSPC. */
 int core_setxattr(struct core *c, struct inode *ip, const char *name, const void *value,

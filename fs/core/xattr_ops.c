@@ -28,6 +28,17 @@ ssize_t core_getxattr(struct core *c, struct inode *ip, const char *name, void *
 	return r;
 }
 
+bool core_has_xattrs(struct core *c, struct inode *ip)
+{
+	const struct media_inode *record;
+
+	inode_lock_read(ip);
+	/* What is damaged says so to those who ask for a name. */
+	bool result = inode_view(c, NULL, ip, &record) != 0 || record->xattrs.height != 0;
+	inode_unlock(ip);
+	return result;
+}
+
 struct listing {
 	char *list;
 	size_t bytes; /* room */

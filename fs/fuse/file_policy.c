@@ -76,6 +76,8 @@ static void inherit_xattr(struct core *c, struct inode *dir, struct inode *made,
 
 void policy_inherit(struct daemon *d, struct inode *dir, struct inode *made)
 {
+	if (!core_has_xattrs(d->core, dir)) /* nearly always */
+		return;
 	inherit_xattr(d->core, dir, made, POLICY_XATTR_ADMIN);
 	inherit_xattr(d->core, dir, made, POLICY_XATTR);
 }
