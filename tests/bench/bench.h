@@ -53,6 +53,9 @@ int arbitration_parked(struct bench *b);
 /* copiers.c: a row of the data group. */
 int measure_copiers(struct bench *b);
 
+/* Rows of the features group. */
+int measure_hardening(struct bench *b);
+
 /* Parts of the scale group. */
 int scale_directory(struct bench *b);
 int scale_extents(struct bench *b);

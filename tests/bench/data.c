@@ -24,6 +24,8 @@
 #define FILE_BYTES (64 * MIB) /* above the processors' caches */
 #define POOL_BYTES (512 * MIB)
 #define WRITER_BYTES (64 * MIB)
+#define TWO_WRITERS_TARGET 1.6
+#define LIKE_NULL 0.9 /* where the null server misses it: how near to that we have to be */
 
 struct data_row {
 	const char *name;
@@ -179,9 +181,15 @@ static void *write_passes(void *argument)
 	return NULL;
 }
 
-/* MiB/s of `count` writers, each on a file and a processor of its own; or -1. */
-static double run_writers(
-	struct bench *b, struct pair *p, enum side server, int count, unsigned passes, void *buffer)
+/* Where a writer writes, and on which processor. */
+struct desk {
+	int root;
+	const char *file;
+	int cpu;
+};
+
+/* MiB/s of `count` writers at once; or -1. */
+static double run_writers(const struct desk *desks, int count, unsigned passes, void *buffer)
 {
 	struct writer writers[2] = {0};
 	pthread_barrier_t start;
@@ -189,18 +197,15 @@ static double run_writers(
 	uint64_t begin;
 	int made = 0;
 
-	if (server_pin(p->servers[server].pid, b->cpu, count > 1 ? b->second_cpu : -1) != 0)
-		return -1;
 	pthread_barrier_init(&start, NULL, (unsigned)count + 1);
 	for (; made < count; made++) {
 		struct writer *w = &writers[made];
 
-		*w = (struct writer){.cpu = made == 0 ? b->cpu : b->second_cpu,
+		*w = (struct writer){.cpu = desks[made].cpu,
 			.passes = passes,
 			.buffer = buffer,
 			.start = &start};
-		w->fd = openat(p->roots[server], made == 0 ? "file" : "file2",
-			O_RDWR | O_DIRECT | O_CLOEXEC);
+		w->fd = openat(desks[made].root, desks[made].file, O_RDWR | O_DIRECT | O_CLOEXEC);
 		if (w->fd < 0 || pthread_create(&w->thread, NULL, write_passes, w) != 0) {
 			/* Threads that wait at the barrier can't be joined: give up as a whole. */
 			perror("two_writers");
@@ -222,52 +227,102 @@ static double run_writers(
 	return result;
 }
 
-/* Two writers against one, on one server. */
-static int compare_writers(
-	struct bench *b, struct pair *p, enum side server, const char *name, void *buffer)
+/*
+ * Two writers against one: the one and its server on one processor, the two and theirs on two.
+ * `second` serves the second writer from the other processor, or is the same server, whose threads
+ * may run on both then.
+ */
+static int compare_writers(struct bench *b, const struct server *first, const struct server *second,
+	const int roots[2], struct series *series, void *buffer)
 {
+	const struct desk desks[2] = {{.root = roots[0], .file = "file", .cpu = b->cpu},
+		{.root = roots[1], .file = "file2", .cpu = b->second_cpu}};
 	unsigned rounds = b->quick ? 3 : 15, passes = b->quick ? 2 : 4;
-	struct series series = {0};
-	struct row row;
 
-	if (fill(p->roots[server], "file2", WRITER_BYTES, buffer) != 0)
+	if (fill(roots[1], "file2", WRITER_BYTES, buffer) != 0 ||
+		(second != first && server_pin(second->pid, b->second_cpu, -1) != 0))
 		return -1;
 	for (unsigned round = 0; round < rounds; round++) {
 		for (int side = 0; side < SIDES; side++) {
-			double rate = run_writers(
-				b, p, server, side == SIDE_OURS ? 2 : 1, passes, buffer);
+			int two = side == SIDE_OURS;
+			double rate;
 
+			if (server_pin(first->pid, b->cpu,
+				    two && second == first ? b->second_cpu : -1) != 0)
+				return -1;
+			rate = run_writers(desks, two ? 2 : 1, passes, buffer);
 			if (rate < 0) {
-				fprintf(stderr, "leasebench: %s: a writer failed\n", name);
+				fprintf(stderr, "leasebench: two writers: one failed\n");
 				return -1;
 			}
-			series_add(&series, side, rate);
+			series_add(series, side, rate);
 		}
 	}
-	row = (struct row){.group = "data",
-		.name = name,
-		.unit = "MiB/s",
-		.ours = series_median(&series, SIDE_OURS),
-		.baseline_name = "one writer",
-		.baseline = series_median(&series, SIDE_BASELINE),
-		.spread = series_spread(&series),
-		.target = server == SIDE_OURS ? 1.6 : NAN,
-		.sense = server == SIDE_OURS ? TARGET_AT_LEAST : TARGET_NONE};
-	report_row(&row);
-	return server_pin(p->servers[server].pid, b->cpu, -1);
+	return server_pin(first->pid, b->cpu, -1);
 }
 
-/* The other rows tell what there is to reach: by a server that does nothing, and by the machine. */
+static void report_writers(const char *name, const struct series *s, const struct series *null)
+{
+	struct row row = {.group = "data",
+		.name = name,
+		.unit = "MiB/s",
+		.ours = series_median(s, SIDE_OURS),
+		.baseline_name = "one writer",
+		.baseline = series_median(s, SIDE_BASELINE),
+		.spread = series_spread(s),
+		.target = null != NULL ? TWO_WRITERS_TARGET : NAN,
+		.sense = null != NULL ? TARGET_AT_LEAST : TARGET_NONE};
+
+	if (null != NULL && series_ratio(null) < TWO_WRITERS_TARGET &&
+		series_ratio(s) >= LIKE_NULL * series_ratio(null))
+		row.unjudged = "a server whose writers share nothing is below the target here, too "
+			       "(two_writers_null)";
+	report_row(&row);
+}
+
+/* Two null servers, each with its writer on a processor of its own. */
+static int measure_apart(struct bench *b, struct pair *p, struct series *out, void *buffer)
+{
+	struct server second;
+	int result = -1, roots[2] = {p->roots[SIDE_BASELINE], -1};
+
+	if (server_start_null(b, &second, "second") == 0)
+		roots[1] = open(second.mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (roots[1] >= 0) {
+		result =
+			compare_writers(b, &p->servers[SIDE_BASELINE], &second, roots, out, buffer);
+		close(roots[1]);
+	}
+	if (server_stop(&second) != 0)
+		result = -1;
+	server_discard(&second);
+	return result;
+}
+
+/*
+ * The other rows tell what there is to reach: by a server that does nothing, by two of them that
+ * the scheduler can't mix up, and by the machine.
+ */
 static int measure_two_writers(struct bench *b, struct pair *p, void *buffer)
 {
+	struct series two[SIDES] = {0}, apart = {0};
+
 	if (b->second_cpu < 0) {
 		fprintf(stderr, "leasebench: two_writers needs two processors: left out\n");
 		return 0;
 	}
-	if (compare_writers(b, p, SIDE_OURS, "two_writers", buffer) != 0)
+	for (int side = 0; side < SIDES; side++) {
+		const struct server *server = &p->servers[side];
+		const int roots[2] = {p->roots[side], p->roots[side]};
+
+		if (compare_writers(b, server, server, roots, &two[side], buffer) != 0)
+			return -1;
+	}
+	if (measure_apart(b, p, &apart, buffer) != 0)
 		return -1;
-	if (compare_writers(b, p, SIDE_BASELINE, "two_writers_null", buffer) != 0)
-		return -1;
+	report_writers("two_writers", &two[SIDE_OURS], &two[SIDE_BASELINE]);
+	report_writers("two_writers_null", &two[SIDE_BASELINE], NULL);
+	report_writers("two_writers_apart", &apart, NULL);
 	return measure_copiers(b);
 }
 

@@ -305,6 +305,8 @@ int features_group(struct bench *b)
 		if (stop(&t) != 0)
 			result = -1;
 	}
+	if (measure_hardening(b) != 0)
+		result = -1;
 	say_io_uring();
 	free(t.buffer);
 	return result;

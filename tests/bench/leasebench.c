@@ -33,7 +33,7 @@ static const struct {
 	bool has_peers; /* runs on any directory too */
 	const char *about;
 } groups[] = {
-	{"data", data_group, 8, true, "reads and writes of one file, two writers"},
+	{"data", data_group, 10, true, "reads and writes of one file, two writers"},
 	{"metadata", metadata_group, 6, true, "create, chmod, rename, unlink, mkdir, rmdir"},
 	{"tree", tree_group, 2, true,
 		"unpacking and removing 20,000 files (rows of the group metadata)"},
@@ -45,7 +45,7 @@ static const struct {
 		"a truncate that recalls; work beside a thousand that wait"},
 	{"scale", scale_group, 14, false,
 		"a million names, a million extents, 1 TiB, mount, recovery, memory"},
-	{"features", features_group, 4, false,
+	{"features", features_group, 7, false,
 		"what the kernel and libfuse offer: used, and left out"},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))

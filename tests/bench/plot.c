@@ -68,7 +68,7 @@ void plot_add(const struct row *row, double ratio, bool ok)
 	d->baseline = row->baseline;
 	d->ratio = ratio;
 	d->target = row->target;
-	d->sense = row->sense;
+	d->sense = row->unjudged != NULL ? TARGET_NONE : row->sense;
 	d->ok = ok;
 }
 

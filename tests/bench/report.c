@@ -53,7 +53,7 @@ static void print_json(const struct row *row, double ratio, bool ok)
 	json_object_object_add(o, "ratio", number(ratio));
 	json_object_object_add(o, "spread", number(row->spread));
 	json_object_object_add(o, "target", number(row->target));
-	json_object_object_add(o, "ok", json_object_new_boolean(ok));
+	json_object_object_add(o, "ok", row->unjudged != NULL ? NULL : json_object_new_boolean(ok));
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED));
 	json_object_put(o);
 }
@@ -82,7 +82,10 @@ static void print_text(const struct row *row, double ratio, bool ok)
 		row->sense == TARGET_AT_MOST    ? "<="
 		: row->sense == TARGET_AT_LEAST ? ">="
 						: "",
-		figure(target, sizeof(target), "%.2f", row->target), ok ? "yes" : "NO");
+		figure(target, sizeof(target), "%.2f", row->target),
+		row->unjudged != NULL ? "-"
+		: ok                  ? "yes"
+				      : "NO");
 }
 
 void report_row(const struct row *row)
@@ -90,16 +93,21 @@ void report_row(const struct row *row)
 	double ratio = row->ratio != 0 ? row->ratio : row->ours / row->baseline;
 	bool ok = row->sense == TARGET_NONE ||
 		  (row->sense == TARGET_AT_MOST ? ratio <= row->target : ratio >= row->target);
+	struct row shown = *row;
 
-	if (!ok)
+	if (ok)
+		shown.unjudged = NULL;
+	if (!ok && shown.unjudged == NULL)
 		report.missed++;
 	if (report.plot)
-		plot_add(row, ratio, ok);
+		plot_add(&shown, ratio, ok);
 	progress_hide();
+	if (shown.unjudged != NULL)
+		fprintf(stderr, "leasebench: %s is not judged: %s\n", row->name, row->unjudged);
 	if (report.json)
-		print_json(row, ratio, ok);
+		print_json(&shown, ratio, ok);
 	else
-		print_text(row, ratio, ok);
+		print_text(&shown, ratio, ok);
 	fflush(stdout);
 	progress_row();
 }

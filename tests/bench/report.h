@@ -5,7 +5,8 @@
  * A row holds a figure of ours beside a baseline of the same run, their ratio, and the target that
  * the ratio is held against: at most, or at least, or none. A limit that is no measurement (0.2
  * seconds, 512 bytes) is the baseline "limit" with the target 1. NAN stands for "none" and becomes
- * null in JSON.
+ * null in JSON. So does `ok` where the machine could not show what the target is about; the reason
+ * is said on standard error.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -27,6 +28,7 @@ struct row {
 	double spread;
 	double target;
 	enum target_sense sense;
+	const char *unjudged; /* why the target can't be held against it here; NULL: it is */
 };
 
 /* `plot`: keep the rows for plot_write(). */

@@ -21,6 +21,7 @@ lane_bench() {
 		          "spread", "target", "ok"}
 		rows = [json.loads(line) for line in open(sys.argv[1])]
 		assert rows and all(set(row) == fields for row in rows)
+		assert all(type(row["ok"]) is bool or row["name"] == "two_writers" for row in rows)
 		assert {"data", "metadata", "lease", "mapping", "arbitration", "scale", "features"} == \
 		    {row["group"] for row in rows}
 		assert any(row["baseline_name"] == "scratch" for row in rows)
