@@ -26,6 +26,7 @@ need_pool() {
 	command -v mkfs.leasefs >/dev/null || fail "$BUILD holds no mkfs.leasefs"
 	[ -c /dev/fuse ] || skip "/dev/fuse is not there"
 	{ [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is not for us"
+	[ "$(id -u)" -eq 0 ] || [ -e /etc/mtab ] || skip "fusermount3 needs /etc/mtab"
 }
 
 # sanitizer_runtime FILE: the runtime library of the sanitizer that it was built with, if any.
