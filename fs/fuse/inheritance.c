@@ -102,7 +102,7 @@ static void wait_for(struct holder *h, uint32_t pid)
 	if (useless)
 		engine_unwatch(a->engine, useless);
 	if (watched && !useless)
-		log_notice("session %llu: process %u still has its blocks mapped",
+		log_notice("session %llu: process %u has its blocks mapped, or may have",
 			(unsigned long long)h->id, pid);
 }
 
@@ -111,14 +111,15 @@ static void seek_mapper(struct work *work)
 {
 	struct holder *h = (struct holder *)((char *)work - offsetof(struct holder, seek));
 	struct arbiter *a = h->arbiter;
-	uint32_t pid = 0;
+	uint32_t pid = 0, uid;
 	bool waiting;
 	int fd, error;
 
 	arbiter_lock(a);
 	fd = dup(h->leases_fd); /* the session may be adopted meanwhile */
+	uid = h->uid;
 	arbiter_unlock(a);
-	error = fd < 0 ? -EMFILE : mappers_find(a->daemon->core, fd, &pid);
+	error = fd < 0 ? -EMFILE : mappers_find(a->daemon->core, fd, uid, &pid);
 	if (fd >= 0)
 		close(fd);
 	if (error)

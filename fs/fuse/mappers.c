@@ -119,7 +119,17 @@ static bool line_maps(const struct sought *s, const char *line)
 	return false;
 }
 
-static bool process_maps(const struct sought *s, uint32_t pid)
+/* Of that user, and not for this daemon to look into. Its own user's are as dumpable as it is. */
+static bool is_hidden(uint32_t pid, uint32_t uid)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%u", pid);
+	return uid != geteuid() && !stat(path, &st) && st.st_uid == uid;
+}
+
+static bool process_maps(const struct sought *s, uint32_t pid, uint32_t uid)
 {
 	char path[64], *line = NULL;
 	size_t capacity = 0;
@@ -129,7 +139,7 @@ static bool process_maps(const struct sought *s, uint32_t pid)
 	snprintf(path, sizeof(path), "/proc/%u/maps", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
+		return (errno == EACCES || errno == EPERM) && is_hidden(pid, uid);
 	while (!found && getline(&line, &capacity, f) > 0)
 		found = line_maps(s, line);
 	free(line);
@@ -168,7 +178,7 @@ static int read_spans(struct sought *s, int leases_fd)
 	return error == -ENOENT ? 0 : error;
 }
 
-int mappers_find(struct core *c, int leases_fd, uint32_t *pid)
+int mappers_find(struct core *c, int leases_fd, uint32_t uid, uint32_t *pid)
 {
 	struct sought *s = calloc(1, sizeof(*s));
 	DIR *proc = opendir("/proc");
@@ -181,7 +191,7 @@ int mappers_find(struct core *c, int leases_fd, uint32_t *pid)
 		while (!*pid && (e = readdir(proc))) {
 			uint32_t number = (uint32_t)strtoul(e->d_name, NULL, 10);
 
-			if (number && process_maps(s, number) && !is_own(number))
+			if (number && process_maps(s, number, uid) && !is_own(number))
 				*pid = number;
 		}
 	}
