@@ -75,6 +75,9 @@ case_nowhere_to_go() {
 	refuses "not a directory|exists" quickstart "$CASE_DIR/mnt/file"
 	refuses "no mount point" quickstart --down "$CASE_DIR/mnt"
 	refuses "usage" quickstart --nonsense
+	if command -v setpriv >/dev/null && as_nobody test -x "$SOURCE/tools/quickstart"; then
+		refuses "HOME: is not set" as_nobody env -u HOME "$SOURCE/tools/quickstart" --down
+	fi
 	# Another mount of the same pool is in the way, and its daemon named.
 	pool_make held 64M
 	pool_mount held
