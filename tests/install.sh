@@ -101,6 +101,16 @@ headers_compile() {
 	done
 }
 
+# From C++ each can be included, too, the one for C++ among them.
+headers_compile_as_cxx() {
+	local header
+	for header in "$WORK/root$PREFIX"/include/leasefs/*.h*; do
+		echo "#include <leasefs/${header##*/}>" >"$WORK/use.cpp"
+		${CXX:-c++} -std=c++17 -Wall -Wextra -pedantic -Werror \
+			-I"$WORK/root$PREFIX/include" -c -o "$WORK/use.o" "$WORK/use.cpp" || return 1
+	done
+}
+
 pages_are_links_or_text() {
 	local page
 	for page in "$WORK/root$PREFIX"/share/man/man*/*; do
@@ -108,6 +118,19 @@ pages_are_links_or_text() {
 		man --warnings -l "$page" 2>&1 >/dev/null | grep . && return 1
 	done
 	return 0
+}
+
+# What the library exports; but for what its inline functions alone call.
+calls_have_pages() {
+	local name missing=0
+	while read -r name; do
+		[ -e "$WORK/root$PREFIX/share/man/man3/$name.3" ] || {
+			echo "there is no $name(3)"
+			missing=1
+		}
+	done < <(sed -n 's/^\t\t\(leasefs_[a-z_]*\);$/\1/p' "$HERE/lib/libleasefs.map" |
+		grep -Ev '_slowly$|^leasefs_(tell_unpinned|push_guard)$')
+	return "$missing"
 }
 
 # pkg-config, as a user of the library asks it; the paths of the root are added by it.
@@ -139,10 +162,17 @@ check "modes" modes_are_right
 check "programs run from there" programs_run
 check "the mount helper finds the daemon" helper_finds_the_daemon
 check "headers stand alone" headers_compile
+if command -v "${CXX:-c++}" >/dev/null 2>&1; then
+	check "headers are C++17" headers_compile_as_cxx
+else
+	pass_over "headers are C++17" "there is no C++ compiler"
+fi
 if command -v man >/dev/null 2>&1 && command -v scdoc >/dev/null 2>&1; then
 	check "manual pages" pages_are_links_or_text
+	check "every call has its page" calls_have_pages
 else
 	pass_over "manual pages" "man or scdoc is not installed"
+	pass_over "every call has its page" "man or scdoc is not installed"
 fi
 if command -v systemd-analyze >/dev/null 2>&1; then
 	check "the unit" unit_is_good
