@@ -50,8 +50,8 @@ int mapping_managed(struct bench *b);
 int arbitration_recall(struct bench *b);
 int arbitration_parked(struct bench *b);
 
-/* copiers.c: a row of the data group. */
-int measure_copiers(struct bench *b);
+/* copiers.c: a row of the data group, and its ratio. */
+int measure_copiers(struct bench *b, double *ratio);
 
 /* Rows of the features group. */
 int measure_hardening(struct bench *b);

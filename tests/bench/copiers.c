@@ -95,7 +95,7 @@ static void give_back(void *at, uint64_t bytes)
 		munmap(at, bytes);
 }
 
-int measure_copiers(struct bench *b)
+int measure_copiers(struct bench *b, double *ratio)
 {
 	unsigned rounds = b->quick ? 3 : 15, passes = b->quick ? 2 : 4;
 	struct copier copiers[COPIERS] = {{.cpu = b->cpu}, {.cpu = b->second_cpu}};
@@ -121,6 +121,7 @@ int measure_copiers(struct bench *b)
 		}
 	}
 	if (result == 0) {
+		*ratio = series_ratio(&series);
 		row = (struct row){.group = "data",
 			.name = "two_writers_machine",
 			.unit = "MiB/s",
