@@ -15,7 +15,8 @@
 static void usage(FILE *out)
 {
 	fprintf(out,
-		"usage: leasescript [--mount DIR] [--pools DIR] [--data FILE] [--slow N] [--keep] "
+		"usage: leasescript [--mount DIR] [--pools DIR] [--data FILE] [--options OPTIONS] "
+		"[--slow N] [--keep] "
 		"[--trace] "
 		"FILE...\n"
 		"\n"
@@ -26,6 +27,8 @@ static void usage(FILE *out)
 		"  --pools DIR  make the private pools there (/dev/shm)\n"
 		"  --data FILE  with that file or device as their data region: what is in it is\n"
 		"               lost, and it is as large as it is, whatever a script says\n"
+		"  --options OPTIONS\n"
+		"               mount private pools with these options, too\n"
 		"  --slow N     what may take a time may take N times as long: the machine is "
 		"slow\n"
 		"  --keep       leave the temporary directory behind\n"
@@ -74,6 +77,7 @@ int main(int argc, char **argv)
 		{"mount", required_argument, NULL, 'm'},
 		{"pools", required_argument, NULL, 'p'},
 		{"data", required_argument, NULL, 'd'},
+		{"options", required_argument, NULL, 'o'},
 		{"slow", required_argument, NULL, 's'},
 		{"keep", no_argument, NULL, 'k'},
 		{"trace", no_argument, NULL, 't'},
@@ -106,6 +110,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			options.data = optarg;
+			break;
+		case 'o':
+			options.options = optarg;
 			break;
 		case 's':
 			options.slow = (unsigned)strtoul(optarg, &end, 10);

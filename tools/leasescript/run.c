@@ -83,6 +83,7 @@ void run_script(
 		.world = {.pool_bytes = POOL_BYTES_DEFAULT,
 			.pools = options->pools,
 			.data = options->data,
+			.more_options = options->options,
 			.keep = options->keep},
 		.began_ns = monotonic_ns(),
 	};

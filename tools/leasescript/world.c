@@ -181,7 +181,7 @@ static int find_daemon(struct world *w)
 
 int world_start_daemon(struct world *w)
 {
-	const char *argv[6] = {"leasefs", w->pool, w->mount};
+	const char *argv[8] = {"leasefs", w->pool, w->mount};
 	char output[512];
 	int r, n = 3;
 
@@ -189,6 +189,10 @@ int world_start_daemon(struct world *w)
 	if (w->options[0]) {
 		argv[n++] = "-o";
 		argv[n++] = w->options;
+	}
+	if (w->more_options) {
+		argv[n++] = "-o";
+		argv[n++] = w->more_options;
 	}
 	r = world_run(w, argv, output, sizeof(output));
 	if (r < 0)

@@ -26,6 +26,7 @@ struct world {
 	uint64_t pool_bytes;
 	const char *pools; /* run_options */
 	const char *data;
+	const char *more_options;
 	pid_t daemon;  /* 0: not running */
 	bool standing; /* --mount */
 	bool keep;
