@@ -14,6 +14,10 @@
  *   latest, and quick ones never pay for a thread to be woken. The foreman sleeps until somebody
  *   leaves the last seat, and again after FOREMAN_REST ticks in which nobody has.
  *
+ * Desks
+ *   /dev/fuse is one desk, with its seats and its workers; with the option io_uring each of that
+ *   transport's queues (uring.h) is one more, with a single seat. The foreman looks at all of them.
+ *
  * Receiving
  *   read(2) into the worker's buffer. splice(2) into a pipe and from there into the region saves a
  *   big write one copy, and was no faster at any size (page by page the pipe costs as much), while
@@ -24,9 +28,10 @@
  *   is exempt; and it need not ask for security.capability before every write) and
  *   DIRECT_IO_ALLOW_MMAP are asked for as any capability where libfuse knows them. Libfuse 3.14
  *   does not: there INIT's reply passes through channel_writev(), which adds the flags if the
- *   kernel offered them. (That way is closed in libraries that know them: they are built without
- *   custom io.) TMPFILE and STATX, whose bodies begin as CREATE's and GETATTR's, are shown to
- *   libfuse as those, with a note.
+ *   kernel offered them. FUSE over io_uring is asked for in the same way, and its replies are taken
+ *   out there; so it needs a libfuse with custom io, which is a matter of how that was built.
+ * TMPFILE and STATX, whose bodies begin as CREATE's and GETATTR's, are shown to libfuse as those,
+ * with a note.
  */
 #include "channel.h"
 
@@ -46,6 +51,7 @@
 #include "log.h"
 #include "options.h"
 #include "seats.h"
+#include "uring.h"
 
 #define MAX_WRITE (1u << 20)            /* what the kernel carries in one request */
 #define SMALL_WRITE (128u << 10)        /* what it did before Linux 4.20 */
@@ -69,6 +75,12 @@
 #define LIBRARY_KNOWS_FLAGS 0
 #endif
 
+struct desk {
+	struct seats seats; /* of workers that wait for a request, or are about to */
+	unsigned workers;   /* guarded by channel.lock */
+	unsigned empty;     /* by the foreman: how often it was found so in a row */
+};
+
 struct channel {
 	int fd;
 	int event_fd;
@@ -76,10 +88,13 @@ struct channel {
 	atomic_bool stopping;
 	atomic_bool negotiated; /* INIT came as far as channel_negotiate() */
 	atomic_bool was_ready;
-#if !LIBRARY_KNOWS_FLAGS
 	atomic_bool init_answered; /* the first reply; others may come before state says so */
-#endif
-	struct seats seats;        /* of workers in read(2), or about to be */
+	struct uring *uring;       /* NULL: /dev/fuse alone */
+	atomic_bool over_uring;    /* agreed on with the kernel */
+	sem_t uring_agreed;        /* for the first worker of each queue; over_uring says how */
+	struct desk *desks;        /* the first is /dev/fuse's */
+	unsigned desks_count;
+	atomic_uint desks_open;    /* whom the foreman looks after: the first, or all */
 	atomic_bool foreman_awake; /* or about to be: the semaphore was posted */
 	sem_t foreman_wanted;
 	pthread_t foreman;
@@ -88,7 +103,7 @@ struct channel {
 	bool kills_privileges;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t gone;
-	unsigned workers;
+	unsigned workers; /* of all desks */
 	struct worker *first;
 };
 
@@ -96,7 +111,9 @@ struct worker {
 	struct worker *next, **previous; /* guarded by channel.lock */
 	pthread_t thread;
 	struct daemon *d;
-	char *buffer;
+	struct desk *desk;
+	char *buffer; /* what was received; of /dev/fuse's workers, their own */
+	bool first;   /* of its desk */
 };
 
 static _Thread_local struct channel_note note;
@@ -122,17 +139,6 @@ static void channel_set_state(struct channel *ch, enum channel_state state)
 
 /* ---- INIT ------------------------------------------------------------------------------------ */
 
-/* After INIT was processed: its reply has been sent, and libfuse says so if that went wrong. */
-static void init_done(struct daemon *d)
-{
-	struct channel *ch = d->channel;
-	bool ready = atomic_load(&ch->negotiated) && !fuse_session_exited(d->session);
-
-	if (ready)
-		atomic_store(&ch->was_ready, true);
-	channel_set_state(ch, ready ? CHANNEL_READY : CHANNEL_ENDED);
-}
-
 /* Another worker may hear of the unmount before INIT's has said that there was a mount. */
 static void unmounted(struct channel *ch)
 {
@@ -141,22 +147,21 @@ static void unmounted(struct channel *ch)
 	channel_set_state(ch, CHANNEL_ENDED);
 }
 
-#if LIBRARY_KNOWS_FLAGS
-
-static int hook_init(struct daemon *d)
-{
-	return 0;
-}
-
 static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
 {
+#if LIBRARY_KNOWS_FLAGS
 	ch->kills_privileges = conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2;
 	conn->want |= conn->capable & FUSE_CAP_HANDLE_KILLPRIV_V2;
 	if (ch->direct_mmap)
 		conn->want |= conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+#endif
 }
 
-#else
+static void add_flags2(struct fuse_init_out *out, uint32_t flags2)
+{
+	out->flags |= FUSE_INIT_EXT;
+	out->flags2 |= flags2;
+}
 
 static void init_reply(struct channel *ch, struct iovec *vector, int count)
 {
@@ -165,21 +170,25 @@ static void init_reply(struct channel *ch, struct iovec *vector, int count)
 	if (count < 2 || vector[1].iov_len < offsetof(struct fuse_init_out, unused))
 		return;
 	out = vector[1].iov_base;
-	if (ch->offered & FUSE_HANDLE_KILLPRIV_V2) {
+	if (!LIBRARY_KNOWS_FLAGS && (ch->offered & FUSE_HANDLE_KILLPRIV_V2)) {
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		ch->kills_privileges = true;
 	}
-	if (ch->direct_mmap && (ch->offered & FUSE_INIT_EXT) &&
-		(ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP)) {
-		out->flags |= FUSE_INIT_EXT;
-		out->flags2 |= FLAGS2_DIRECT_IO_ALLOW_MMAP;
+	if (!LIBRARY_KNOWS_FLAGS && ch->direct_mmap && (ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP))
+		add_flags2(out, FLAGS2_DIRECT_IO_ALLOW_MMAP);
+	if (ch->uring != NULL && (ch->offered2 & URING_INIT_FLAGS2)) {
+		add_flags2(out, URING_INIT_FLAGS2);
+		atomic_store(&ch->over_uring, true);
 	}
 }
 
 static ssize_t channel_writev(int fd, struct iovec *vector, int count, void *userdata)
 {
 	struct channel *ch = ((struct daemon *)userdata)->channel;
+	int bytes;
 
+	if (ch->uring != NULL && uring_reply(ch->uring, vector, count, &bytes))
+		return bytes;
 	if (atomic_load_explicit(&ch->state, memory_order_relaxed) == CHANNEL_STARTING &&
 		!atomic_exchange(&ch->init_answered, true)) {
 		const struct fuse_out_header *header = vector[0].iov_base;
@@ -194,18 +203,43 @@ static ssize_t channel_read(int fd, void *buffer, size_t bytes, void *userdata)
 	return read(fd, buffer, bytes); /* not called: workers receive by themselves */
 }
 
-static int hook_init(struct daemon *d)
+static int hook_replies(struct daemon *d)
 {
 	static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
 
-	return fuse_session_custom_io(d->session, &io, d->channel->fd);
+	if (LIBRARY_KNOWS_FLAGS && d->channel->uring == NULL)
+		return 0;
+	int result = fuse_session_custom_io(d->session, &io, d->channel->fd);
+	if (result != 0 && d->channel->uring != NULL)
+		log_error("option io_uring: libfuse %s here is built without custom io",
+			fuse_pkgversion());
+	return result;
 }
 
-static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
+/* After INIT's reply: lets the queues' workers begin, or go. */
+static void tell_uring(struct channel *ch)
 {
+	if (ch->uring == NULL)
+		return;
+	if (atomic_load(&ch->over_uring))
+		atomic_store(&ch->desks_open, ch->desks_count);
+	else
+		log_warning("the kernel does not offer FUSE over io_uring: serving without");
+	for (unsigned i = 1; i < ch->desks_count; i++)
+		sem_post(&ch->uring_agreed);
 }
 
-#endif
+/* After INIT was processed: its reply has been sent, and libfuse says so if that went wrong. */
+static void init_done(struct daemon *d)
+{
+	struct channel *ch = d->channel;
+	bool ready = atomic_load(&ch->negotiated) && !fuse_session_exited(d->session);
+
+	if (ready)
+		atomic_store(&ch->was_ready, true);
+	tell_uring(ch);
+	channel_set_state(ch, ready ? CHANNEL_READY : CHANNEL_ENDED);
+}
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -259,15 +293,25 @@ static bool is_init(const char *buffer)
 	return ((const struct fuse_in_header *)buffer)->opcode == FUSE_INIT;
 }
 
+static bool on_uring(const struct channel *ch, const struct worker *w)
+{
+	return w->desk != &ch->desks[0];
+}
+
 static int receive(struct channel *ch, struct worker *w, size_t *bytes)
 {
-	ssize_t n = read(ch->fd, w->buffer, BUFFER_BYTES);
-
-	if (n < 0)
-		return -errno;
-	if ((size_t)n < sizeof(struct fuse_in_header))
-		return -EIO;
-	*bytes = (size_t)n;
+	if (on_uring(ch, w)) {
+		int result = uring_receive(ch->uring, &w->buffer, bytes);
+		if (result != 0)
+			return result;
+	} else {
+		ssize_t n = read(ch->fd, w->buffer, BUFFER_BYTES);
+		if (n < 0)
+			return -errno;
+		if ((size_t)n < sizeof(struct fuse_in_header))
+			return -EIO;
+		*bytes = (size_t)n;
+	}
 	note_request(ch, w->buffer, *bytes);
 	return 0;
 }
@@ -276,7 +320,7 @@ static int receive(struct channel *ch, struct worker *w, size_t *bytes)
 
 static void *worker_run(void *argument);
 
-static int worker_start(struct daemon *d)
+static int worker_start(struct daemon *d, struct desk *desk, bool first)
 {
 	struct channel *ch = d->channel;
 	struct worker *w = calloc(1, sizeof(*w));
@@ -286,21 +330,26 @@ static int worker_start(struct daemon *d)
 	if (w == NULL)
 		return -ENOMEM;
 	w->d = d;
-	w->buffer = malloc(BUFFER_BYTES);
-	if (w->buffer == NULL) {
-		free(w);
-		return -ENOMEM;
+	w->desk = desk;
+	w->first = first;
+	if (!on_uring(ch, w)) {
+		w->buffer = malloc(BUFFER_BYTES);
+		if (w->buffer == NULL) {
+			free(w);
+			return -ENOMEM;
+		}
 	}
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
 	pthread_mutex_lock(&ch->lock);
-	if (ch->workers >= d->options->threads_max || atomic_load(&ch->stopping)) {
+	if (desk->workers >= d->options->threads_max || atomic_load(&ch->stopping)) {
 		error = EAGAIN;
 	} else {
 		error = pthread_create(&w->thread, &detached, worker_run, w);
 	}
 	if (error == 0) {
 		ch->workers++;
+		desk->workers++;
 		w->next = ch->first;
 		w->previous = &ch->first;
 		if (w->next != NULL)
@@ -310,7 +359,8 @@ static int worker_start(struct daemon *d)
 	pthread_mutex_unlock(&ch->lock);
 	pthread_attr_destroy(&detached);
 	if (error != 0) {
-		free(w->buffer);
+		if (!on_uring(ch, w))
+			free(w->buffer);
 		free(w);
 	}
 	return -error;
@@ -320,12 +370,14 @@ static void worker_end(struct worker *w)
 {
 	struct channel *ch = w->d->channel;
 
-	free(w->buffer);
+	if (!on_uring(ch, w))
+		free(w->buffer);
 	pthread_mutex_lock(&ch->lock);
 	*w->previous = w->next;
 	if (w->next != NULL)
 		w->next->previous = w->previous;
 	ch->workers--;
+	w->desk->workers--;
 	pthread_cond_signal(&ch->gone);
 	pthread_mutex_unlock(&ch->lock);
 	free(w);
@@ -340,35 +392,62 @@ static void foreman_wake(struct channel *ch)
 	(void)error;
 }
 
+/* Before the first request: false if this queue will have none. */
+static bool join(struct channel *ch, struct worker *w)
+{
+	if (!on_uring(ch, w))
+		return true;
+	if (w->first) {
+		while (sem_wait(&ch->uring_agreed) != 0)
+			assert(errno == EINTR);
+		if (!atomic_load(&ch->over_uring) || atomic_load(&ch->stopping))
+			return false;
+	}
+	uring_join(ch->uring, (unsigned)(w->desk - ch->desks) - 1, w->first);
+	return true;
+}
+
+static void serve(struct worker *w, size_t bytes)
+{
+	struct fuse_buf request = {.mem = w->buffer, .size = bytes};
+	bool init = is_init(w->buffer);
+
+	fuse_session_process_buf(w->d->session, &request);
+	if (init)
+		init_done(w->d);
+}
+
 static void *worker_run(void *argument)
 {
 	struct worker *w = argument;
-	struct daemon *d = w->d;
-	struct channel *ch = d->channel;
+	struct channel *ch = w->d->channel;
 	size_t bytes = 0;
 
 	pthread_setname_np(pthread_self(), "leasefs-worker");
-	while (!atomic_load_explicit(&ch->stopping, memory_order_relaxed)) {
-		if (!seats_sit(&ch->seats))
+	bool wanted = join(ch, w);
+	while (wanted && !atomic_load_explicit(&ch->stopping, memory_order_relaxed)) {
+		if (!seats_sit(&w->desk->seats))
 			break;
 		int error = receive(ch, w, &bytes);
-		bool others = seats_leave(&ch->seats);
+		bool others = seats_leave(&w->desk->seats);
 		/* ENOENT: the request was withdrawn while it was being read. */
 		if (error == -EINTR || error == -EAGAIN || error == -ENOENT)
 			continue;
+		if (error == -EOPNOTSUPP) {
+			log_warning("the kernel refuses FUSE over io_uring: serving without");
+			atomic_store(&ch->desks_open, 1);
+			break;
+		}
 		if (error != 0) {
 			if (error != -ENODEV)
 				log_error("could not read a request: %s", strerror(-error));
+			atomic_store(&ch->desks_open, 1);
 			unmounted(ch);
 			break;
 		}
 		if (!others)
 			foreman_wake(ch);
-		struct fuse_buf request = {.mem = w->buffer, .size = bytes};
-		bool init = is_init(w->buffer);
-		fuse_session_process_buf(d->session, &request);
-		if (init)
-			init_done(d);
+		serve(w, bytes);
 	}
 	worker_end(w);
 	return NULL;
@@ -376,14 +455,38 @@ static void *worker_run(void *argument)
 
 /* ---- the foreman ----------------------------------------------------------------------------- */
 
+static bool all_taken(struct channel *ch)
+{
+	for (unsigned i = 0; i < atomic_load(&ch->desks_open); i++) {
+		if (!seats_taken(&ch->desks[i].seats))
+			return false;
+	}
+	return true;
+}
+
 static void foreman_sleep(struct channel *ch)
 {
 	atomic_store(&ch->foreman_awake, false);
 	/* What would have woken it may have come a moment before. */
-	if (!seats_taken(&ch->seats) || atomic_load(&ch->stopping))
+	if (!all_taken(ch) || atomic_load(&ch->stopping))
 		foreman_wake(ch);
 	while (sem_wait(&ch->foreman_wanted) != 0)
 		assert(errno == EINTR);
+}
+
+/* False: somebody sits there. */
+static bool look_after(struct daemon *d, struct desk *desk)
+{
+	if (seats_taken(&desk->seats)) {
+		desk->empty = 0;
+		return false;
+	}
+	if (++desk->empty >= FOREMAN_PATIENCE) {
+		desk->empty = 0;
+		if (!seats_call(&desk->seats))
+			(void)worker_start(d, desk, false); /* if it can't be: once more */
+	}
+	return true;
 }
 
 static void *foreman_run(void *argument)
@@ -391,27 +494,23 @@ static void *foreman_run(void *argument)
 	const struct timespec tick = {.tv_nsec = FOREMAN_TICK_NS};
 	struct daemon *d = argument;
 	struct channel *ch = d->channel;
-	unsigned empty = 0, quiet = FOREMAN_REST;
+	unsigned quiet = FOREMAN_REST;
 
 	pthread_setname_np(pthread_self(), "leasefs-foreman");
 	while (!atomic_load(&ch->stopping)) {
 		if (quiet == FOREMAN_REST) {
 			foreman_sleep(ch);
-			quiet = empty = 0;
+			quiet = 0;
+			for (unsigned i = 0; i < ch->desks_count; i++)
+				ch->desks[i].empty = 0;
 			continue;
 		}
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &tick, NULL);
-		if (seats_taken(&ch->seats)) {
-			empty = 0;
-			quiet++;
-			continue;
+		quiet++;
+		for (unsigned i = 0; i < atomic_load(&ch->desks_open); i++) {
+			if (look_after(d, &ch->desks[i]))
+				quiet = 0;
 		}
-		quiet = 0;
-		if (++empty < FOREMAN_PATIENCE)
-			continue;
-		empty = 0;
-		if (!seats_call(&ch->seats))
-			(void)worker_start(d); /* if it can't be: once more */
 	}
 	return NULL;
 }
@@ -422,37 +521,63 @@ static void stop_signal(int signal)
 {
 }
 
+static int open_desks(struct channel *ch, unsigned seats)
+{
+	unsigned count = 1 + (ch->uring == NULL ? 0 : uring_queues(ch->uring));
+	int result = 0;
+
+	ch->desks = calloc(count, sizeof(*ch->desks));
+	if (ch->desks == NULL)
+		return -ENOMEM;
+	for (; result == 0 && ch->desks_count < count; ch->desks_count += result == 0)
+		result = seats_init(
+			&ch->desks[ch->desks_count].seats, ch->desks_count == 0 ? seats : 1);
+	atomic_init(&ch->desks_open, 1);
+	return result;
+}
+
+static void channel_free(struct channel *ch)
+{
+	for (unsigned i = 0; i < ch->desks_count; i++)
+		seats_destroy(&ch->desks[i].seats);
+	free(ch->desks);
+	if (ch->uring != NULL)
+		uring_close(ch->uring);
+	sem_destroy(&ch->uring_agreed);
+	sem_destroy(&ch->foreman_wanted);
+	pthread_cond_destroy(&ch->gone);
+	pthread_mutex_destroy(&ch->lock);
+	if (ch->event_fd >= 0)
+		close(ch->event_fd);
+	free(ch);
+}
+
 int channel_open(struct daemon *d)
 {
 	struct channel *ch = calloc(1, sizeof(*ch));
 	struct sigaction action = {.sa_handler = stop_signal};
-	int result;
+	int result = 0;
 
 	if (ch == NULL)
 		return -ENOMEM;
 	ch->fd = fuse_session_fd(d->session);
-	ch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ch->event_fd < 0 || sigaction(STOP_SIGNAL, &action, NULL) != 0) {
-		result = -errno;
-		goto fail;
-	}
-	d->channel = ch;
-	result = hook_init(d);
-	if (result != 0)
-		goto fail;
-	if (sem_init(&ch->foreman_wanted, 0, 0) != 0 ||
-		seats_init(&ch->seats, d->options->threads_idle_max) != 0) {
-		result = -errno;
-		goto fail;
-	}
 	pthread_mutex_init(&ch->lock, NULL);
 	pthread_cond_init(&ch->gone, NULL);
-	return 0;
-fail:
-	d->channel = NULL;
-	if (ch->event_fd >= 0)
-		close(ch->event_fd);
-	free(ch);
+	ch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ch->event_fd < 0 || sigaction(STOP_SIGNAL, &action, NULL) != 0 ||
+		sem_init(&ch->uring_agreed, 0, 0) != 0 || sem_init(&ch->foreman_wanted, 0, 0) != 0)
+		result = -errno;
+	if (result == 0 && d->options->io_uring)
+		result = uring_open(&ch->uring, ch->fd);
+	if (result == 0)
+		result = open_desks(ch, d->options->threads_idle_max);
+	d->channel = ch;
+	if (result == 0)
+		result = hook_replies(d);
+	if (result != 0) {
+		d->channel = NULL;
+		channel_free(ch);
+	}
 	return result;
 }
 
@@ -486,8 +611,10 @@ int channel_start(struct daemon *d)
 		return result;
 	if (wanted > d->options->threads_max)
 		wanted = d->options->threads_max;
+	for (unsigned i = 1; i < ch->desks_count && result == 0; i++)
+		result = worker_start(d, &ch->desks[i], true);
 	for (unsigned i = 0; i < wanted && result == 0; i++)
-		result = worker_start(d);
+		result = worker_start(d, &ch->desks[0], false);
 	if (result != 0)
 		channel_stop(d);
 	return result;
@@ -517,7 +644,10 @@ void channel_stop(struct daemon *d)
 	struct channel *ch = d->channel;
 
 	atomic_store(&ch->stopping, true);
-	seats_end(&ch->seats);
+	for (unsigned i = 0; i < ch->desks_count; i++) {
+		seats_end(&ch->desks[i].seats);
+		sem_post(&ch->uring_agreed); /* INIT may never have come */
+	}
 	pthread_mutex_lock(&ch->lock);
 	while (ch->workers > 0) {
 		struct timespec until;
@@ -538,14 +668,7 @@ void channel_stop(struct daemon *d)
 
 void channel_close(struct daemon *d)
 {
-	struct channel *ch = d->channel;
-
-	assert(ch->workers == 0);
-	seats_destroy(&ch->seats);
-	sem_destroy(&ch->foreman_wanted);
-	pthread_cond_destroy(&ch->gone);
-	pthread_mutex_destroy(&ch->lock);
-	close(ch->event_fd);
-	free(ch);
+	assert(d->channel->workers == 0);
+	channel_free(d->channel);
 	d->channel = NULL;
 }

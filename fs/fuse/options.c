@@ -9,6 +9,7 @@
  */
 #include "options.h"
 #include "crash_point.h"
+#include "uring.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -158,6 +159,12 @@ static int set_without(struct options *o, const char *value, struct diag *d)
 	return 0;
 }
 
+static int set_io_uring(struct options *o, const char *value, struct diag *d)
+{
+	o->io_uring = true;
+	return uring_check(d);
+}
+
 static int set_debug(struct options *o, const char *value, struct diag *d)
 {
 	o->debug = o->foreground = true;
@@ -193,6 +200,8 @@ static const struct own_option {
 	{"without", true, set_without,
 		"for measurements: leave out large_requests, parallel_writes or\n"
 		"                           direct_mmap (with colons between them)"},
+	{"io_uring", false, set_io_uring,
+		"take requests over io_uring: quicker, see docs/performance.md"},
 	{"debug", false, set_debug, "as -d"},
 #ifdef LEASEFS_CRASH_POINTS
 	{"crash_at", true, set_crash_at, "for tests: end by SIGKILL at that point"},

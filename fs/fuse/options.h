@@ -37,7 +37,8 @@ struct options {
 	bool foreground;
 	bool debug;
 	bool hardening;
-	bool plain_type; /* shown as "fuse" */
+	bool io_uring;    /* requests come that way, not through /dev/fuse */
+	bool plain_type;  /* shown as "fuse" */
 	unsigned without; /* OPTIONS_WITHOUT_* */
 	bool help;
 	bool version;

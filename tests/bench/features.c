@@ -5,7 +5,7 @@
  *
  * Requests of 1 MiB, against 128 KiB. Direct writes of one file from two processors at once. Shared
  * mappings of files that are open for direct I/O: there it is the call that works, or does not.
- * What is not used, and why, is said on standard error.
+ * Requests over io_uring, against /dev/fuse: what each call costs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -34,14 +35,14 @@ struct feature_bed {
 	void *buffer;
 };
 
-static int start(struct feature_bed *t, const char *without)
+static int start(struct feature_bed *t, const char *with, const char *without)
 {
 	char path[4300];
 
 	for (int side = 0; side < SIDES; side++) {
 		if (server_start_with(t->b, &t->servers[side],
 			    side == SIDE_OURS ? "with" : "without", POOL_BYTES,
-			    side == SIDE_OURS ? NULL : without, NULL) != 0)
+			    side == SIDE_OURS ? with : without, NULL) != 0)
 			return -1;
 		snprintf(path, sizeof(path), "%s/file", t->servers[side].mount);
 		for (int pass = 0; pass < 2;
@@ -115,7 +116,7 @@ static double transfer(const struct feature_bed *t, enum side side, bool write)
 	return CALLS / ((double)(now_ns() - begin) / 1e9);
 }
 
-static int measure_large(struct feature_bed *t)
+static int measure_large(struct feature_bed *t, const char *prefix)
 {
 	unsigned rounds = t->b->quick ? 3 : 31;
 
@@ -132,9 +133,16 @@ static int measure_large(struct feature_bed *t)
 					series_add(&series, side, rate);
 			}
 		}
-		report_rate(write != 0 ? "large_requests_write" : "large_requests_read", &series);
+		char name[64];
+		snprintf(name, sizeof(name), "%s%s", prefix, write != 0 ? "write" : "read");
+		report_rate(name, &series);
 	}
 	return 0;
+}
+
+static int measure_large_requests(struct feature_bed *t)
+{
+	return measure_large(t, "large_requests_");
 }
 
 /* ---- parallel direct writes ------------------------------------------------------------------ */
@@ -268,30 +276,112 @@ static int measure_direct_mmap(struct feature_bed *t)
 	return 0;
 }
 
-/* ---- all ------------------------------------------------------------------------------------- */
+/* ---- requests over io_uring ------------------------------------------------------------------ */
 
-/* The kernel's transport for FUSE over io_uring: a parameter of its module, since Linux 6.14. */
-static void say_io_uring(void)
+#define SHORT_CALLS 500u
+
+static int chmod_once(const struct feature_bed *t, enum side side, unsigned i)
+{
+	return fchmod(t->files[side], 0600 | (i & 077));
+}
+
+static int read_once(const struct feature_bed *t, enum side side, unsigned i)
+{
+	return pread(t->files[side], t->buffer, 4096, (off_t)i * 4096) == 4096 ? 0 : -1;
+}
+
+static int write_once(const struct feature_bed *t, enum side side, unsigned i)
+{
+	return pwrite(t->files[side], t->buffer, 4096, (off_t)i * 4096) == 4096 ? 0 : -1;
+}
+
+static int create_once(const struct feature_bed *t, enum side side, unsigned i)
+{
+	char path[4300];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/created", t->servers[side].mount);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	if (fd < 0 || close(fd) != 0)
+		return -1;
+	return unlink(path);
+}
+
+static int measure_call(struct feature_bed *t, const char *name,
+	int (*call)(const struct feature_bed *t, enum side side, unsigned i))
+{
+	unsigned rounds = t->b->quick ? 3 : 61;
+	struct series series = {0};
+
+	for (unsigned round = 0; round <= rounds; round++) {
+		for (int side = 0; side < SIDES; side++) {
+			uint64_t begin = now_ns();
+
+			for (unsigned i = 0; i < SHORT_CALLS; i++) {
+				if (call(t, side, i) != 0) {
+					perror(name);
+					return -1;
+				}
+			}
+			if (round > 0) /* 0 warms up */
+				series_add(&series, side,
+					(double)(now_ns() - begin) / 1e3 / SHORT_CALLS);
+		}
+	}
+	struct row row = {.group = "features",
+		.name = name,
+		.unit = "us",
+		.ours = series_median(&series, SIDE_OURS),
+		.baseline_name = "without",
+		.baseline = series_median(&series, SIDE_BASELINE),
+		.spread = series_spread(&series),
+		.target = NAN,
+		.sense = TARGET_NONE};
+	report_row(&row);
+	return 0;
+}
+
+static int measure_io_uring(struct feature_bed *t)
+{
+	static const struct {
+		const char *name;
+		int (*call)(const struct feature_bed *t, enum side side, unsigned i);
+	} calls[] = {{"io_uring_chmod", chmod_once}, {"io_uring_read_4k", read_once},
+		{"io_uring_write_4k", write_once}, {"io_uring_create_unlink", create_once}};
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && result == 0; i++)
+		result = measure_call(t, calls[i].name, calls[i].call);
+	return result == 0 ? measure_large(t, "io_uring_1m_") : result;
+}
+
+/* The kernel's part of it: a parameter of its module, since Linux 6.14. */
+static bool io_uring_is_there(void)
 {
 	FILE *f = fopen("/sys/module/fuse/parameters/enable_uring", "re");
 	int enabled = f != NULL ? fgetc(f) : EOF;
 
 	if (f != NULL)
 		fclose(f);
-	fprintf(stderr, "leasebench: io_uring transport: %s; leasefs does not use it\n",
-		enabled == EOF          ? "this kernel has none"
-		: strchr("Y1", enabled) ? "this kernel has it, enabled"
-					: "this kernel has it, not enabled");
+	if (enabled == 'Y' || enabled == '1')
+		return true;
+	fprintf(stderr, "leasebench: io_uring_*: %s: left out\n",
+		enabled == EOF ? "this kernel has no such transport"
+			       : "switched off (/sys/module/fuse/parameters/enable_uring)");
+	return false;
 }
+
+/* ---- all ------------------------------------------------------------------------------------- */
 
 int features_group(struct bench *b)
 {
 	static const struct {
-		const char *without;
+		const char *with, *without; /* options */
 		int (*measure)(struct feature_bed *t);
-	} features[] = {{"without=large_requests", measure_large},
-		{"without=parallel_writes", measure_parallel},
-		{"without=direct_mmap", measure_direct_mmap}};
+	} features[] = {{NULL, "without=large_requests", measure_large_requests},
+		{NULL, "without=parallel_writes", measure_parallel},
+		{NULL, "without=direct_mmap", measure_direct_mmap},
+		{"io_uring", NULL, measure_io_uring}};
 	struct feature_bed t = {.b = b, .files = {-1, -1}};
 	int result = 0;
 
@@ -300,14 +390,16 @@ int features_group(struct bench *b)
 	memset(t.buffer, 0x5a, MIB);
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
 		memset(t.servers, 0, sizeof(t.servers));
-		if (start(&t, features[i].without) != 0 || features[i].measure(&t) != 0)
+		if (features[i].with != NULL && !io_uring_is_there())
+			continue;
+		if (start(&t, features[i].with, features[i].without) != 0 ||
+			features[i].measure(&t) != 0)
 			result = -1;
 		if (stop(&t) != 0)
 			result = -1;
 	}
 	if (measure_hardening(b) != 0)
 		result = -1;
-	say_io_uring();
 	free(t.buffer);
 	return result;
 }
