@@ -51,18 +51,30 @@ void record_session(const struct lm_session *s, enum lm_record_kind kind)
 	tell(s->lm, &r);
 }
 
+/* Each field once: most calls make one, and zeroing it first would take longer. */
 void record_lease(const struct lease *l, enum lm_record_kind kind, uint64_t start, uint64_t end,
 	const struct lm_change *c, uint64_t value)
 {
-	struct lm_record r = {
-		.kind = kind, .start = start, .end = end, .value = value, .operation = ""};
+	const struct lm_session *s = l->session;
+	const struct lm_record r = {.kind = kind,
+		.flags = kind == LM_RECORD_REVOKE    ? (l->own ? LM_EVENT_OWN : 0)
+			 : l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE
+						     : 0,
+		.session = s->id,
+		.lease = l->node.id,
+		.ino = l->inode->ino,
+		.start = start,
+		.end = end,
+		.number = c ? c->node.id : 0,
+		.value = value,
+		.pid = c ? c->pid : 0,
+		.uid = c ? c->uid : 0,
+		.holder_pid = s->pid,
+		.holder_uid = s->uid,
+		.mode = l->mode,
+		.operation = c ? c->name : ""};
 
-	if (c)
-		add_change(&r, c);
-	add_lease(&r, l);
-	if (kind == LM_RECORD_REVOKE)
-		r.flags = l->own ? LM_EVENT_OWN : 0;
-	tell(l->session->lm, &r);
+	tell(s->lm, &r);
 }
 
 void record_change(

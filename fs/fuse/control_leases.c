@@ -57,17 +57,13 @@ static bool may_open(fuse_req_t req, const char *path, bool write)
 /* Remembered for the session's own user: a region's owner never changes. */
 static int check_region(const struct call *call, struct holder *h, uint32_t region, bool write)
 {
-	struct arbiter *a = call->daemon->arbiter;
 	bool same_user = fuse_req_ctx(call->req)->uid == h->uid && region < 64;
+	_Atomic uint64_t *known = write ? &h->writable : &h->readable;
 	uint64_t bit = 1ull << (region % 64);
 	struct core_region_info *info;
-	bool known;
 	int error;
 
-	arbiter_lock(a);
-	known = same_user && ((write ? h->writable : h->readable) & bit);
-	arbiter_unlock_unchanged(a);
-	if (known)
+	if (same_user && (atomic_load(known) & bit))
 		return 0;
 	info = malloc(sizeof(*info));
 	if (!info)
@@ -76,11 +72,8 @@ static int check_region(const struct call *call, struct holder *h, uint32_t regi
 	if (!error && !may_open(call->req, info->path, write))
 		error = -EACCES;
 	free(info);
-	if (!error && same_user) {
-		arbiter_lock(a);
-		*(write ? &h->writable : &h->readable) |= bit;
-		arbiter_unlock(a);
-	}
+	if (!error && same_user)
+		atomic_fetch_or(known, bit);
 	return error;
 }
 
@@ -315,7 +308,7 @@ struct granting {
 	bool write;
 	bool changed; /* the layout, for it */
 	struct lm_grant lease;
-	struct lease_record record; /* .lease 0: nothing is written down */
+	struct lease_record *record; /* to be written down */
 };
 
 /*
@@ -375,7 +368,7 @@ static int make_layout(struct granting *w)
 			.flags = g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
 
 		error = describe_lease(
-			c, w->inode, &info, g->extents, g->count, g->next, &w->record);
+			c, w->inode, &info, g->extents, g->count, g->next, w->record);
 	}
 	return error;
 }
@@ -386,11 +379,14 @@ static int grant(struct granting *w)
 	struct arbiter *a = d->arbiter;
 	struct holder *h = w->holder;
 	struct kept_inode *spare = malloc(sizeof(*spare));
+	struct lease_record record;
 	struct lm_session *session;
 	int error;
 
 	if (!spare)
 		return -ENOMEM;
+	record.lease = 0;
+	w->record = &record;
 	arbiter_lock(a);
 	session = h->session;
 	error = ask(w, &spare);
@@ -401,8 +397,8 @@ static int grant(struct granting *w)
 	crash_point("grant_entered");
 	error = make_layout(w);
 	arbiter_lock(a);
-	if (!error && w->record.lease)
-		error = holder_note_lease(h, w->lease.slot, &w->record);
+	if (!error && record.lease)
+		error = holder_note_lease(h, w->lease.slot, &record);
 	crash_point("grant_written");
 	w->g->slot = h->pin_fd >= 0 && w->lease.slot < h->lines ? w->lease.slot : LEASEFS_NO_SLOT;
 	w->g->pin_file_bytes = h->pin_fd < 0 ? 0 : h->lines * sizeof(struct leasefs_pin_line);

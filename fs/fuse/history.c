@@ -87,23 +87,24 @@ void history_add(void *context, const struct lm_record *r)
 	struct holder *watcher;
 
 	probe(r);
-	*out = (struct leasefs_record){.seq = h->end++,
-		.time_ns = arbiter_now(),
-		.kind = r->kind,
-		.flags = r->flags,
-		.session = r->session,
-		.lease = r->lease,
-		.inode = r->ino,
-		.offset = r->start,
-		.length = r->end >= FILE_BYTES_MAX ? 0 : r->end - r->start,
-		.number = r->number,
-		.value = r->value,
-		.pid = r->pid,
-		.uid = r->uid,
-		.holder_pid = r->holder_pid,
-		.holder_uid = r->holder_uid,
-		.mode = r->mode};
+	out->seq = h->end++;
+	out->time_ns = arbiter_now();
+	out->kind = r->kind;
+	out->flags = r->flags;
+	out->session = r->session;
+	out->lease = r->lease;
+	out->inode = r->ino;
+	out->offset = r->start;
+	out->length = r->end >= FILE_BYTES_MAX ? 0 : r->end - r->start;
+	out->number = r->number;
+	out->value = r->value;
+	out->pid = r->pid;
+	out->uid = r->uid;
+	out->holder_pid = r->holder_pid;
+	out->holder_uid = r->holder_uid;
+	out->mode = r->mode;
 	strncpy(out->operation, r->operation, sizeof(out->operation) - 1);
+	out->operation[sizeof(out->operation) - 1] = '\0';
 	LIST_FOREACH(watcher, &h->watchers, watchers)
 	if (watcher->poll)
 		holder_tell(watcher);

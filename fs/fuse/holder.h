@@ -76,7 +76,8 @@ struct holder {
 	uint32_t lines_used;         /* slots below it have been used */
 	struct mapped_file line_words;   /* of pin_fd */
 	struct mapped_file record_words; /* of leases_fd; at least of as many slots as have lines */
-	uint64_t readable, writable; /* bits of regions below 64 that this user may open */
+	/* Bits of regions below 64 that this user may open: without the lock. */
+	_Atomic uint64_t readable, writable;
 	LIST_ENTRY(holder) watchers; /* while history_next is not 0 */
 	uint64_t history_next; /* of the history, what its reader has not seen; 0: no reader */
 	uint64_t opened_ns;    /* the file */
