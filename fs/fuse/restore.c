@@ -5,6 +5,10 @@
  * Of each lease the extents that its holder may have mapped are compared with what its file has
  * there now. What the file does not have any more is held at once, for that lease; and if any of it
  * was certainly the lease's, recovery has taken it away, and the lease comes back as a ghost.
+ *
+ * A loose extent (records.h) covers what lay between a lease's own as well. Nothing is freed under
+ * a lease before its ghost is written down, so of one that is whole the file has everything, and
+ * what it does not have is others': none of that is held. Of a ghost it may be the lease's, and is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -168,6 +172,8 @@ static int restore_lease(struct holder *h, struct lease_record *r)
 		lm.ino = 0;
 	if (error)
 		goto put;
+	if (ip && !(r->flags & LM_LEASE_REVOKED) && !any_exact(&lost))
+		lost.count = 0;
 	/* Recovery has taken something away: nobody can go on with that. */
 	if (!ip || any_exact(&lost))
 		lm.flags = (lm.flags & LM_LEASE_EXCLUSIVE) | LM_LEASE_REVOKED;
