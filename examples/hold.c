@@ -123,8 +123,8 @@ static void map_layout(void)
 		(unsigned long long)grant.offset, (unsigned long long)(grant.offset + grant.length),
 		option.read_only ? "read" : "write", option.exclusive ? " exclusive" : "",
 		grant.count, grant.count == 1 ? "" : "s");
-	if (e->state == LEASEFS_EXTENT_HOLE) {
-		printf("the range begins with a hole: nothing to map\n");
+	if (e->state != LEASEFS_EXTENT_WRITTEN) {
+		printf("the range begins with a hole, or unwritten: nothing to map\n");
 		return;
 	}
 	call(LEASEFS_IOC_REGION, &region, "REGION");

@@ -125,8 +125,27 @@ struct run {
 	uint64_t offset, length;
 	uint64_t region_offset;
 	uint32_t region;
-	uint32_t state; /* LEASEFS_EXTENT_HOLE, or anything else for blocks */
+	bool zeroes;
 };
+
+/*
+ * A hole; and blocks that the file has but nobody has written yet: in the region they still have
+ * another file's bytes. A write lease has neither. Where a region's unit is larger than a page, it
+ * can be mapped as a whole only, with what of it has been written.
+ */
+static bool reads_as_zeroes(struct leasefs_lease *l, const struct leasefs_extent *e)
+{
+	uint64_t alignment = 1;
+	uint32_t media;
+	int fd;
+
+	if (e->state != LEASEFS_EXTENT_UNWRITTEN)
+		return e->state == LEASEFS_EXTENT_HOLE;
+	/* An error is met again when the blocks are mapped. */
+	return lfs_open_region(l->session, e->region, (l->flags & LEASEFS_TAKE_WRITE) != 0, &fd,
+		       &alignment, &media) == 0 &&
+	       alignment <= (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 static int map_blocks(const struct run *r)
 {
@@ -157,9 +176,9 @@ static int map_run(const struct run *r)
 
 	if (r->length == 0)
 		return 0;
-	if (r->state != LEASEFS_EXTENT_HOLE)
+	if (!r->zeroes)
 		return map_blocks(r);
-	/* The file's own pages say what becomes of a hole; a plain mapping has zeros. */
+	/* The file's own pages say what becomes of it; a plain mapping has zeros. */
 	if (l->managed)
 		return lfs_to_file_locked(l, r->offset, r->offset + r->length);
 	return mmap(address_of(l, r->offset), r->length, PROT_READ,
@@ -171,17 +190,16 @@ static int map_run(const struct run *r)
 /* Of an extent the part in [start, end), after the run or as a new one. */
 static int add_extent(struct run *r, const struct leasefs_extent *e, uint64_t start, uint64_t end)
 {
-	bool hole = e->state == LEASEFS_EXTENT_HOLE;
+	bool zeroes = reads_as_zeroes(r->lease, e);
 	uint64_t from = e->offset > start ? e->offset : start;
 	uint64_t to = e->offset + e->length < end ? e->offset + e->length : end;
-	uint64_t place = hole ? 0 : e->region_offset + (from - e->offset);
+	uint64_t place = zeroes ? 0 : e->region_offset + (from - e->offset);
 	int error = 0;
 
 	if (from >= to)
 		return 0;
-	if (r->length && r->offset + r->length == from &&
-		hole == (r->state == LEASEFS_EXTENT_HOLE) &&
-		(hole || (r->region == e->region && r->region_offset + r->length == place))) {
+	if (r->length && r->offset + r->length == from && zeroes == r->zeroes &&
+		(zeroes || (r->region == e->region && r->region_offset + r->length == place))) {
 		r->length += to - from;
 		return 0;
 	}
@@ -190,7 +208,7 @@ static int add_extent(struct run *r, const struct leasefs_extent *e, uint64_t st
 	r->length = to - from;
 	r->region_offset = place;
 	r->region = e->region;
-	r->state = e->state;
+	r->zeroes = zeroes;
 	return error;
 }
 
@@ -244,7 +262,7 @@ int lfs_first_place_locked(struct leasefs_lease *l, const struct lfs_piece *p, u
 		e = page.extents;
 		count = error ? 0 : page.count;
 	}
-	for (; count > 0 && e->state == LEASEFS_EXTENT_HOLE; count--)
+	for (; count > 0 && reads_as_zeroes(l, e); count--)
 		e++;
 	if (error || count == 0)
 		return error == -ENOENT ? -ESTALE : error;

@@ -204,8 +204,9 @@ int leasefs_get_region(
 /*
  * Maps all of the lease at one contiguous address, whatever the number of extents and regions; the
  * output is the address of the lease's offset, congruent to the place of the first extent modulo
- * 2 MiB, so that huge pages are possible. Read-only for a read lease. Holes of a read lease read as
- * zeros. A lease has one mapping; until leasefs_unmap_lease() the same address comes again.
+ * 2 MiB, so that huge pages are possible. Read-only for a read lease. Holes of a read lease, and
+ * blocks that nobody has written yet, read as zeros. A lease has one mapping; until
+ * leasefs_unmap_lease() the same address comes again.
  * -EACCES: the kernel does not let the caller open the region. -ESTALE: revoked.
  */
 int leasefs_map_lease(struct leasefs_lease *lease, unsigned flags, void **address);

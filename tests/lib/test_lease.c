@@ -199,6 +199,36 @@ static void filled_hole_shows_after_refresh(void **state)
 	close(fd);
 }
 
+/* More is preallocated than was free before: so some of it has another file's bytes. */
+static void preallocated_blocks_have_no_bytes_of_others(void **state)
+{
+	static unsigned char bytes[MIB];
+	int fd = bed_file("deleted", 0);
+	struct leasefs_lease *lease;
+	const unsigned char *memory;
+
+	memset(bytes, 'x', sizeof(bytes));
+	for (uint64_t at = 0; at < 128 * MIB; at += MIB)
+		assert_int_equal(pwrite(fd, bytes, MIB, (off_t)at), MIB);
+	close(fd);
+	assert_int_equal(unlink(bed_path("deleted")), 0);
+	fd = bed_file("preallocated", 0);
+	assert_int_equal(fallocate(fd, 0, 0, 192 * MIB), 0);
+	lease = take(fd, 0, 192 * MIB, LEASEFS_TAKE_READ);
+	memory = map(lease);
+	for (uint64_t at = 0; at < 192 * MIB; at += BLOCK)
+		assert_int_equal(memory[at], 0);
+	/* What is written then shows, as with holes. */
+	assert_int_equal(pwrite(fd, bytes, BLOCK, 3 * BLOCK), BLOCK);
+	expect_event(session, LEASEFS_EVENT_LAYOUT_CHANGED, &(struct leasefs_event){0});
+	assert_int_equal(leasefs_refresh_lease(lease), 0);
+	assert_int_equal(memory[3 * BLOCK], 'x');
+	assert_int_equal(memory[4 * BLOCK], 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+	assert_int_equal(unlink(bed_path("preallocated")), 0);
+}
+
 static void mapping_comes_and_goes_with_the_lease_kept(void **state)
 {
 	int fd = bed_file("unmap", 4 * BLOCK);
@@ -530,6 +560,7 @@ int main(int argc, char **argv)
 		with_session(returned_middle_is_inaccessible_and_both_ends_stay),
 		with_session(downgraded_lease_is_read_only),
 		with_session(filled_hole_shows_after_refresh),
+		with_session(preallocated_blocks_have_no_bytes_of_others),
 		with_session(mapping_comes_and_goes_with_the_lease_kept),
 		with_session(pinned_lease_fails_the_truncate_and_unpinned_gives_way),
 		with_session(last_unpin_lets_a_waiting_truncate_go_on),
