@@ -145,26 +145,18 @@ static bool take_event(struct leasefs_session *s, struct lfs_event *out)
  */
 static bool note_revocation_locked(struct leasefs_lease *l, const struct leasefs_event *e)
 {
-	struct lfs_piece *p = lfs_find_piece_locked(l, e->origin ? e->origin : e->lease);
-	struct lfs_piece *ghost = lfs_find_piece_locked(l, e->lease);
-	uint64_t end = e->offset + e->length;
+	struct lfs_piece *p = lfs_find_piece_locked(l, e->lease);
 
-	if (ghost && ghost->ghost) /* told again, by a new daemon */
+	if (p && p->ghost) /* told again, by a new daemon */
 		return true;
-	if (!p)
-		return false;
-	/* From now on the line is not of the lease as it was. */
-	if (e->origin != e->lease)
-		__atomic_store_n(&l->head.slowly, 1, __ATOMIC_SEQ_CST);
-	if (e->origin == e->lease) {
-		p->ghost = true;
-		return true;
+	if (!e->origin || e->origin == e->lease) {
+		if (p)
+			p->ghost = true;
+		return p != NULL;
 	}
-	lfs_cut_piece(p, e->offset, end, e->rest, LEASEFS_NO_SLOT);
-	ghost = lfs_add_piece(l, e->lease, e->offset, e->length, LEASEFS_NO_SLOT);
-	if (ghost)
-		ghost->ghost = true;
-	return true;
+	/* From now on the line is not of the lease as it was. */
+	__atomic_store_n(&l->head.slowly, 1, __ATOMIC_SEQ_CST);
+	return lfs_revoke_piece_locked(l, e);
 }
 
 static void note_recall_locked(struct leasefs_lease *l, const struct leasefs_event *e)

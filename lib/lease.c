@@ -38,6 +38,7 @@ int lfs_new_lease(struct leasefs_session *s, struct leasefs_lease **out)
 	l->session = s;
 	l->references = 1;
 	LIST_INIT(&l->pieces);
+	LIST_INIT(&l->spent);
 	*out = l;
 	return 0;
 }
@@ -59,6 +60,7 @@ void lfs_put_lease(struct leasefs_lease *l)
 	/* Returned; an event on its way may have come after that. It is memory now. */
 	while ((p = LIST_FIRST(&l->pieces)))
 		lfs_remove_piece(p);
+	lfs_forget_spent(l);
 	lfs_free_managed(l);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
@@ -285,10 +287,14 @@ int lfs_return_part_locked(
 	struct leasefs_lease *l, struct lfs_piece *p, uint64_t start, uint64_t end)
 {
 	struct leasefs_return r = {.lease = p->id, .offset = start, .length = end - start};
-	int error = lfs_call(l->session, LEASEFS_IOC_RETURN, &r);
+	bool whole = start <= p->offset && end >= p->offset + p->length;
+	/* What lies behind a part that was revoked, and is not known by its id yet. */
+	int error = p->id ? lfs_call(l->session, LEASEFS_IOC_RETURN, &r) : -EINVAL;
 
-	if (error == -ENOENT) /* revoked, and the event is still to come: it finds no lease */
-		error = 0;
+	/* Revoked, and the event is still to come. It finds no lease; or a part, if that is left.
+	 */
+	if (error == -ENOENT)
+		error = whole ? 0 : -EINVAL;
 	if (error)
 		return error;
 	lfs_cut_piece(p, start, end, r.rest, r.rest_slot);

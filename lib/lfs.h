@@ -62,6 +62,7 @@ struct lfs_piece {
 	struct leasefs_pin_line *line; /* NULL: none */
 	uint64_t slow_pin; /* the daemon's pin that stands for slow_pins, without a line */
 	bool ghost;
+	bool spent;   /* given back; in the lease's `spent`, for events on their way that name it */
 	bool coming;  /* managed: granted, and not mapped yet */
 	bool unknown; /* a ghost that the daemon does not know: not to be acknowledged */
 	bool told;    /* the application has taken a recall of it from the queue */
@@ -77,7 +78,7 @@ struct leasefs_lease {
 	unsigned references;            /* session.lock, as the next */
 	bool gone;                      /* returned: nothing is queued about it any more */
 	pthread_mutex_t lock;           /* guards what follows */
-	LIST_HEAD(, lfs_piece) pieces;
+	LIST_HEAD(, lfs_piece) pieces, spent;
 	uint64_t inode;
 	uint64_t offset, length;
 	unsigned flags; /* LEASEFS_TAKE_* */
@@ -221,12 +222,21 @@ int lfs_return_part_locked(
 struct lfs_piece *lfs_add_piece(
 	struct leasefs_lease *l, uint64_t id, uint64_t offset, uint64_t length, uint32_t slot);
 void lfs_remove_piece(struct lfs_piece *p);
+/* Given back: the lease is still found by its id. */
+void lfs_spend_piece(struct lfs_piece *p);
+void lfs_forget_spent(struct leasefs_lease *l);
 /* The lease that an id belongs to, with a reference; NULL. */
 struct leasefs_lease *lfs_find_lease(struct leasefs_session *s, uint64_t id);
 struct lfs_piece *lfs_find_piece_locked(struct leasefs_lease *l, uint64_t id);
 /* [start, end) is not the piece's any more; what is behind gets that id, or stays if it is 0. */
 void lfs_cut_piece(
 	struct lfs_piece *p, uint64_t start, uint64_t end, uint64_t rest, uint32_t rest_slot);
+/*
+ * The same of what the daemon has revoked, of `origin` or what that was when it did so: this side
+ * may have given parts back since, so it is the place that counts. The range becomes a ghost.
+ * False: nothing is left of it here.
+ */
+bool lfs_revoke_piece_locked(struct leasefs_lease *l, const struct leasefs_event *e);
 struct lfs_piece *lfs_piece_at_locked(struct leasefs_lease *l, uint64_t offset);
 /* The first that is held and ends behind the offset. */
 struct lfs_piece *lfs_next_piece_locked(struct leasefs_lease *l, uint64_t offset);

@@ -11,6 +11,8 @@
 
 #include "lfs.h"
 
+#define SPENT_MAX 64u
+
 static struct lfs_bucket *bucket_of(struct leasefs_session *s, uint64_t id)
 {
 	/* Ids count slots from bit 20 on (and uses of a slot above): mix the halves. */
@@ -58,6 +60,36 @@ void lfs_remove_piece(struct lfs_piece *p)
 	free(p);
 }
 
+/*
+ * An event that was sent before the return was heard may name the id, and what is meant may be in
+ * the mapping still, behind what was returned: it is not to be taken for unknown. An event is read
+ * within a few returns; so the latest are enough.
+ */
+void lfs_spend_piece(struct lfs_piece *p)
+{
+	struct leasefs_lease *l = p->lease;
+	struct lfs_piece *oldest;
+	unsigned count = 1;
+
+	pthread_mutex_lock(&l->session->lock);
+	LIST_REMOVE(p, link);
+	LIST_INSERT_HEAD(&l->spent, p, link);
+	p->spent = true;
+	for (oldest = p; LIST_NEXT(oldest, link); oldest = LIST_NEXT(oldest, link))
+		count++;
+	pthread_mutex_unlock(&l->session->lock);
+	if (count > SPENT_MAX)
+		lfs_remove_piece(oldest);
+}
+
+void lfs_forget_spent(struct leasefs_lease *l)
+{
+	struct lfs_piece *p;
+
+	while ((p = LIST_FIRST(&l->spent)))
+		lfs_remove_piece(p);
+}
+
 struct leasefs_lease *lfs_find_lease(struct leasefs_session *s, uint64_t id)
 {
 	struct leasefs_lease *l = NULL;
@@ -80,7 +112,7 @@ struct lfs_piece *lfs_find_piece_locked(struct leasefs_lease *l, uint64_t id)
 	pthread_mutex_lock(&l->session->lock);
 	p = find_held(l->session, id);
 	pthread_mutex_unlock(&l->session->lock);
-	return p && p->lease == l ? p : NULL;
+	return p && p->lease == l && !p->spent ? p : NULL;
 }
 
 void lfs_cut_piece(
@@ -93,7 +125,7 @@ void lfs_cut_piece(
 	if (start <= p->recall_start && end >= p->recall_end)
 		p->recalled = false;
 	if (start <= p->offset && end >= piece_end) {
-		lfs_remove_piece(p);
+		lfs_spend_piece(p);
 	} else if (start <= p->offset) {
 		p->length = piece_end - end;
 		p->offset = end;
@@ -104,6 +136,37 @@ void lfs_cut_piece(
 		(void)lfs_add_piece(p->lease, rest, end, piece_end - end, rest_slot);
 		p->length = start - p->offset;
 	}
+}
+
+/* The piece is known by that id from now on. */
+static void rename_piece(struct lfs_piece *p, uint64_t id)
+{
+	struct leasefs_session *s = p->lease->session;
+
+	pthread_mutex_lock(&s->lock);
+	LIST_REMOVE(p, by_id);
+	p->id = id;
+	LIST_INSERT_HEAD(bucket_of(s, id), p, by_id);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool lfs_revoke_piece_locked(struct leasefs_lease *l, const struct leasefs_event *e)
+{
+	struct lfs_piece *p = lfs_find_piece_locked(l, e->origin), *ghost;
+	uint64_t end = e->offset + e->length;
+
+	if (!p || e->offset < p->offset || e->offset - p->offset >= p->length)
+		p = lfs_piece_at_locked(l, e->offset);
+	if (!p)
+		return false;
+	/* What is in front of it has been given back meanwhile: then this is the part behind. */
+	if (e->rest && p->offset == e->offset && end < p->offset + p->length)
+		rename_piece(p, e->rest);
+	lfs_cut_piece(p, e->offset, end, e->rest, LEASEFS_NO_SLOT);
+	ghost = lfs_add_piece(l, e->lease, e->offset, e->length, LEASEFS_NO_SLOT);
+	if (ghost)
+		ghost->ghost = true;
+	return true;
 }
 
 struct lfs_piece *lfs_piece_at_locked(struct leasefs_lease *l, uint64_t offset)

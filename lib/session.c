@@ -23,6 +23,8 @@
 
 #include "lfs.h"
 
+#define CLOSE_TRIES 16u /* each after a cut that had not been heard of: they come to an end */
+
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_error;
 static atomic_uint generation;
@@ -322,7 +324,7 @@ static void close_in_child(struct leasefs_session *s)
 		struct lfs_piece *p;
 
 		LIST_REMOVE(l, link);
-		while ((p = LIST_FIRST(&l->pieces))) {
+		while ((p = LIST_FIRST(&l->pieces)) || (p = LIST_FIRST(&l->spent))) {
 			LIST_REMOVE(p, link);
 			free(p);
 		}
@@ -334,28 +336,64 @@ static void close_in_child(struct leasefs_session *s)
 	free_session(s);
 }
 
+/*
+ * What the daemon has revoked without having been heard yet: -ENOENT for a whole lease, -EINVAL for
+ * one that was cut. The event names it and is there to be read; nothing of it is mapped any more.
+ */
+static bool return_pieces_locked(struct leasefs_lease *l, bool *unheard)
+{
+	struct leasefs_session *s = l->session;
+	struct lfs_piece *p, *next;
+	bool cut = false;
+
+	for (p = LIST_FIRST(&l->pieces); p; p = next) {
+		struct leasefs_ack ack = {.lease = p->id};
+		/* Not `all`: what is known here, or the daemon has cut it. */
+		struct leasefs_return r = {
+			.lease = p->id, .offset = p->offset, .length = p->length};
+		int error;
+
+		next = LIST_NEXT(p, link);
+		if (p->ghost)
+			error = lfs_call(s, LEASEFS_IOC_ACK, &ack);
+		else
+			error = p->id ? lfs_call(s, LEASEFS_IOC_RETURN, &r) : -EINVAL;
+		if (!p->ghost && (error == -ENOENT || error == -EINVAL))
+			*unheard = true;
+		if (!p->ghost && error == -EINVAL)
+			cut = true;
+		else
+			lfs_spend_piece(p);
+	}
+	return cut;
+}
+
 /* What is pinned stays the daemon's matter: its blocks wait for this process to end. */
 static void give_all_back(struct leasefs_session *s)
 {
 	struct leasefs_lease *l;
+	bool cut, unheard;
+	unsigned tries = 0;
 
+	do {
+		cut = false;
+		/* The thread may have been ended in front of what was returned a moment ago. */
+		unheard = s->wake_fd >= 0;
+		for (l = lfs_get_next(s, NULL); l; l = lfs_get_next(s, l)) {
+			pthread_mutex_lock(&l->lock);
+			if (l->address)
+				lfs_unmap_locked(l);
+			cut |= return_pieces_locked(l, &unheard);
+			pthread_mutex_unlock(&l->lock);
+		}
+		if (unheard && lfs_read_events(s))
+			break;
+	} while (cut && tries++ < CLOSE_TRIES);
 	while ((l = LIST_FIRST(&s->leases))) {
 		struct lfs_piece *p;
 
-		pthread_mutex_lock(&l->lock);
-		if (l->address)
-			lfs_unmap_locked(l);
-		while ((p = LIST_FIRST(&l->pieces))) {
-			struct leasefs_ack ack = {.lease = p->id};
-			struct leasefs_return r = {.lease = p->id};
-
-			if (p->ghost)
-				(void)lfs_call(s, LEASEFS_IOC_ACK, &ack);
-			else
-				(void)lfs_call(s, LEASEFS_IOC_RETURN, &r);
+		while ((p = LIST_FIRST(&l->pieces)))
 			lfs_remove_piece(p);
-		}
-		pthread_mutex_unlock(&l->lock);
 		lfs_drop_events(s, l);
 		lfs_put_lease(l);
 	}
