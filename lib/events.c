@@ -170,13 +170,20 @@ static void note_recall_locked(struct leasefs_lease *l, const struct leasefs_eve
 	p->recall_end = e->offset + e->length;
 }
 
-/* Of a lease that has been returned already: whatever was revoked of it is not mapped here. */
+/*
+ * Of a lease that has been returned already: whatever was revoked of it is not mapped here. What
+ * the daemon has left of it behind that was returned too, under an id that was none any more.
+ */
 static void answer_unknown(struct leasefs_session *s, const struct leasefs_event *e)
 {
 	struct leasefs_ack ack = {.lease = e->lease};
+	struct leasefs_return rest = {.lease = e->rest};
 
-	if (e->kind == LEASEFS_EVENT_REVOKED)
-		(void)lfs_call(s, LEASEFS_IOC_ACK, &ack);
+	if (e->kind != LEASEFS_EVENT_REVOKED)
+		return;
+	(void)lfs_call(s, LEASEFS_IOC_ACK, &ack);
+	if (e->rest)
+		(void)lfs_call(s, LEASEFS_IOC_RETURN, &rest);
 }
 
 static void apply_to_lease(
@@ -293,6 +300,7 @@ void lfs_end_taking(struct leasefs_session *s)
 	struct lfs_queue early = STAILQ_HEAD_INITIALIZER(early);
 	struct lfs_event *e;
 
+	pthread_mutex_lock(&s->reading);
 	pthread_mutex_lock(&s->lock);
 	s->taking--;
 	STAILQ_CONCAT(&early, &s->early);
@@ -302,9 +310,10 @@ void lfs_end_taking(struct leasefs_session *s)
 		lfs_apply_event(s, &e->event);
 		free(e);
 	}
+	pthread_mutex_unlock(&s->reading);
 }
 
-int lfs_read_events(struct leasefs_session *s)
+static int read_events_locked(struct leasefs_session *s)
 {
 	struct leasefs_event events[READ_AT_ONCE];
 
@@ -322,6 +331,17 @@ int lfs_read_events(struct leasefs_session *s)
 		if ((size_t)n < sizeof(events))
 			return 0;
 	}
+}
+
+/* What another thread has read is applied when this returns, too. */
+int lfs_read_events(struct leasefs_session *s)
+{
+	int error;
+
+	pthread_mutex_lock(&s->reading);
+	error = read_events_locked(s);
+	pthread_mutex_unlock(&s->reading);
+	return error;
 }
 
 /* ---- the application's side ------------------------------------------------------------------ */

@@ -143,7 +143,15 @@ static int init_sync(struct leasefs_session *s)
 		return -error;
 	error = pthread_mutex_init(&s->lock, NULL);
 	if (error)
-		pthread_cond_destroy(&s->changed);
+		goto destroy_changed;
+	error = pthread_mutex_init(&s->reading, NULL);
+	if (error)
+		goto destroy_lock;
+	return 0;
+destroy_lock:
+	pthread_mutex_destroy(&s->lock);
+destroy_changed:
+	pthread_cond_destroy(&s->changed);
 	return -error;
 }
 
@@ -166,6 +174,7 @@ static void free_session(struct leasefs_session *s)
 		close(s->wake_fd);
 	close(s->control);
 	free(s->root);
+	pthread_mutex_destroy(&s->reading);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->changed);
 	free(s);

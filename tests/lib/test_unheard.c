@@ -188,6 +188,33 @@ static void part_of_what_was_revoked_as_a_whole_is_returned(void **state)
 	end_well();
 }
 
+static void all_is_returned_when_the_front_was_revoked(void **state)
+{
+	take_away(0, 8);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	hear();
+	assert_int_equal(leasefs_close_session(session), 0);
+	expect_nothing_left();
+}
+
+static void all_is_returned_when_the_middle_was_revoked(void **state)
+{
+	take_away(8, 16);
+	take_away(24, 32);
+	return_blocks(0, 8);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	hear();
+	assert_int_equal(leasefs_close_session(session), 0);
+	expect_nothing_left();
+}
+
+static void session_ends_when_the_front_was_revoked(void **state)
+{
+	take_away(0, 8);
+	assert_int_equal(leasefs_close_session(session), 0);
+	expect_nothing_left();
+}
+
 static void session_ends_with_a_revoked_lease(void **state)
 {
 	take_away(0, 64);
@@ -215,6 +242,9 @@ int main(int argc, char **argv)
 		with_lease(what_touches_a_revoked_tail_is_returned),
 		with_lease(two_parts_were_revoked),
 		with_lease(part_of_what_was_revoked_as_a_whole_is_returned),
+		with_lease(all_is_returned_when_the_front_was_revoked),
+		with_lease(all_is_returned_when_the_middle_was_revoked),
+		with_lease(session_ends_when_the_front_was_revoked),
 		with_lease(session_ends_with_a_revoked_lease),
 		with_lease(session_ends_with_a_lease_that_was_cut),
 	};
