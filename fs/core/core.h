@@ -138,6 +138,22 @@ int core_next_region(struct core *c, uint32_t from, uint32_t *out);
 uint64_t core_layout_unit(struct core *c);
 int core_run_dir_fd(struct core *c); /* the pool's run/, borrowed */
 
+/*
+ * In how many pieces the free data space is, looked at piece by piece: from {0, 0} on, until
+ * `region` is CORE_RUNS_END. A run does not cross the 128 MiB of an allocation group. -ENOMEM.
+ */
+struct core_free_runs {
+	uint64_t bytes;
+	uint64_t runs;
+	uint64_t largest_bytes;
+};
+struct core_runs_place {
+	uint32_t region;
+	uint32_t group;
+};
+#define CORE_RUNS_END UINT32_MAX
+int core_count_free_runs(struct core *c, struct core_runs_place *place, struct core_free_runs *out);
+
 int core_statfs(struct core *c, struct statvfs *out);
 int core_sync(struct core *c); /* everything acknowledged is durable. 0 or -EIO */
 

@@ -89,6 +89,41 @@ int core_statfs(struct core *c, struct statvfs *out)
 	return 0;
 }
 
+/* So many groups at a time: 8 GiB, of which each takes microseconds. */
+#define RUNS_GROUPS 64u
+
+static struct data_region *region_from(struct core *c, uint32_t *number)
+{
+	if (core_next_region(c, *number, number))
+		*number = CORE_RUNS_END;
+	return *number == CORE_RUNS_END ? NULL : tables_region(c, *number);
+}
+
+int core_count_free_runs(struct core *c, struct core_runs_place *place, struct core_free_runs *out)
+{
+	struct core_runs_place at = *place;
+	struct space_free_runs sum = {0};
+
+	for (unsigned n = 0; n < RUNS_GROUPS; n++) {
+		struct data_region *r = region_from(c, &at.region);
+		int error;
+
+		if (!r)
+			break;
+		error = r->space ? space_add_free_runs(r->space, at.group, &sum) : -ENOENT;
+		if (error && error != -ENOENT)
+			return error;
+		at.group++;
+		if (error)
+			at = (struct core_runs_place){.region = at.region + 1};
+	}
+	*place = at;
+	*out = (struct core_free_runs){.bytes = sum.units * BLOCK_SIZE,
+		.runs = sum.runs,
+		.largest_bytes = sum.largest * BLOCK_SIZE};
+	return 0;
+}
+
 static void format_uuid(const uint8_t uuid[16], char out[37])
 {
 	char *at = out;

@@ -97,6 +97,16 @@ struct space_usage {
 	uint64_t pending;
 };
 void space_get_usage(struct space *s, struct space_usage *out);
+/*
+ * The free units of a group in runs, added to `sum`: as an allocation would find them, so runs do
+ * not cross groups. A damaged group has none. -ENOENT: there is no such group; -ENOMEM.
+ */
+struct space_free_runs {
+	uint64_t units;
+	uint64_t runs;
+	uint64_t largest;
+};
+int space_add_free_runs(struct space *s, uint32_t group, struct space_free_runs *sum);
 /* Is it set on media? For attention bits and checks. -EUCLEAN, -ENOENT. */
 int space_test(struct space *s, uint64_t unit, bool *out);
 

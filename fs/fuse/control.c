@@ -48,6 +48,7 @@ static const struct {
 	{LEASEFS_IOC_OPERATIONS, call_operations, false},
 	{LEASEFS_IOC_HISTORY, call_history, false},
 	{LEASEFS_IOC_HELD, call_held, false},
+	{LEASEFS_IOC_SPACE, call_space, false},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 

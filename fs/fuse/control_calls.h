@@ -44,6 +44,7 @@ int call_pins(const struct call *call, void *data);
 int call_sessions(const struct call *call, void *data);
 int call_operations(const struct call *call, void *data);
 int call_history(const struct call *call, void *data); /* history.c */
+int call_space(const struct call *call, void *data);
 int call_held(const struct call *call, void *data);
 /* drain.c. Those two reply by themselves, perhaps from another thread. */
 void control_drain(struct daemon *d, fuse_req_t req, const void *in, size_t in_bytes);

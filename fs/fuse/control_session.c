@@ -119,6 +119,27 @@ int call_status(const struct call *call, void *data)
 	return 0;
 }
 
+int call_space(const struct call *call, void *data)
+{
+	struct leasefs_space *s = data;
+	struct core_runs_place place = {
+		.region = (uint32_t)(s->cursor >> 32), .group = (uint32_t)s->cursor};
+	struct core_free_runs runs;
+	int error;
+
+	if (!all_zero(s->reserved, sizeof(s->reserved)))
+		return -EINVAL;
+	error = core_count_free_runs(call->daemon->core, &place, &runs);
+	if (error)
+		return error;
+	*s = (struct leasefs_space){.free_bytes = runs.bytes,
+		.free_extents = runs.runs,
+		.largest_bytes = runs.largest_bytes};
+	if (place.region != CORE_RUNS_END)
+		s->cursor = (uint64_t)place.region << 32 | place.group;
+	return 0;
+}
+
 static bool next_lease(struct arbiter *a, uint64_t inode, uint64_t *session, uint32_t *slot,
 	struct lm_cursor *at, struct lm_lease_info *out)
 {

@@ -7,6 +7,7 @@
  *     LEASEFS_FEATURE_WATCH: LEASEFS_IOC_HISTORY, _SESSIONS, _OPERATIONS, _HELD; _REGION needs no
  *     session
  *     LEASEFS_FEATURE_RECLAIM: LEASEFS_IOC_RECLAIM, LEASEFS_IOC_GRACE, LEASEFS_LEASE_INHERITED
+ *     LEASEFS_IOC_SPACE
  *
  * A program opens the control file, `.leasefs/control` in the mount's root, and says
  * LEASEFS_IOC_HELLO: that open file description is then a *session*. fork(2) and SCM_RIGHTS share
@@ -84,7 +85,7 @@ struct leasefs_process {
 #define LEASEFS_MODE_WRITE 2u
 
 #define LEASEFS_EXTENT_WRITTEN 0u
-#define LEASEFS_EXTENT_UNWRITTEN 1u
+#define LEASEFS_EXTENT_UNWRITTEN 1u /* reads as zeroes: do not map it, the region has old bytes */
 #define LEASEFS_EXTENT_HOLE 2u /* the region fields are 0 */
 
 struct leasefs_extent {
@@ -342,6 +343,18 @@ struct leasefs_status {
 	char label[32];
 	char policy[256];
 	char pool[2048];
+};
+
+/*
+ * Of anybody, without a session: in how many pieces the free space is, page by page: add them up.
+ * A piece does not cross an allocation group (128 MiB). ENOTTY: a daemon that does not know it.
+ */
+struct leasefs_space {
+	uint64_t cursor; /* 0 at first; out: for the next page; 0: that was all */
+	uint64_t reserved[2];
+	uint64_t free_bytes; /* out, as all that follows: of this page */
+	uint64_t free_extents;
+	uint64_t largest_bytes; /* of the largest of them */
 };
 
 #define LEASEFS_LEASE_EXCLUSIVE 1u
@@ -612,6 +625,7 @@ struct leasefs_extents {
 #define LEASEFS_IOC_RECLAIM _IOWR(LEASEFS_IOC_MAGIC, 27, struct leasefs_reclaim)
 #define LEASEFS_IOC_GRACE _IOWR(LEASEFS_IOC_MAGIC, 28, struct leasefs_grace)
 #define LEASEFS_IOC_HELD _IOWR(LEASEFS_IOC_MAGIC, 29, struct leasefs_held)
+#define LEASEFS_IOC_SPACE _IOWR(LEASEFS_IOC_MAGIC, 30, struct leasefs_space)
 
 /* FUSE passes at most about a page each way. Sizes are part of the numbers: they never change. */
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_hello) == 3176, "hello");
@@ -649,5 +663,6 @@ LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_record) == 128, "record");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_history) == 3680, "history");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_reclaim) == 120, "reclaim");
 LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_grace) == 64, "grace");
+LEASEFS_STATIC_ASSERT(sizeof(struct leasefs_space) == 48, "space");
 
 #endif

@@ -540,6 +540,8 @@ case_usage() {
 	exits 0 "^lease " leases "$MNT/file"
 	exits 0 "^pool " "$MNT" status
 	exits 0 "^pool " "$(pool_path pool)" status
+	exits 0 "^free extents " "$MNT" status
+	exits 0 "^free extents " "$(pool_path pool)" status
 	exits 0 "^leasectl " --version
 }
 

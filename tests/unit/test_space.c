@@ -503,6 +503,28 @@ static void model_crash(void)
 			model[u] = FREE;
 }
 
+/* In how many pieces it is free, none across groups. */
+static void model_compare_runs(void)
+{
+	struct space_free_runs got = {0}, wanted = {0};
+	uint64_t run = 0;
+
+	for (uint64_t u = 0; u < UNITS; u++) {
+		bool is_free = model[u] == FREE && !model_holds[u];
+
+		run = is_free ? (u % GROUP_BITS ? run : 0) + 1 : 0;
+		wanted.runs += run == 1;
+		wanted.units += is_free;
+		wanted.largest = run > wanted.largest ? run : wanted.largest;
+	}
+	for (uint32_t group = 0; group < GROUPS; group++)
+		assert_int_equal(space_add_free_runs(space, group, &got), 0);
+	assert_int_equal(space_add_free_runs(space, GROUPS, &got), -ENOENT);
+	assert_int_equal(got.runs, wanted.runs);
+	assert_int_equal(got.units, wanted.units);
+	assert_int_equal(got.largest, wanted.largest);
+}
+
 static void model_compare(void)
 {
 	struct space_usage usage;
@@ -516,6 +538,7 @@ static void model_compare(void)
 	assert_int_equal(usage.total, UNITS);
 	assert_int_equal(usage.free, free);
 	assert_int_equal(usage.pending, pending);
+	model_compare_runs();
 	for (int i = 0; i < 50; i++) {
 		uint64_t unit = (uint64_t)rand() % UNITS;
 		bool set;

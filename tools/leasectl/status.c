@@ -112,11 +112,70 @@ static void status_text(const struct leasefs_status *s, const char *mount)
 		(unsigned long long)s->busy);
 }
 
+struct pieces {
+	bool known; /* an older daemon does not say */
+	uint64_t count, largest_bytes;
+};
+
+static void add_pieces(struct pieces *p, uint64_t count, uint64_t largest_bytes)
+{
+	p->count += count;
+	if (largest_bytes > p->largest_bytes)
+		p->largest_bytes = largest_bytes;
+}
+
+static void mount_pieces(int control, struct pieces *out)
+{
+	struct leasefs_space page = {0};
+
+	do {
+		page = (struct leasefs_space){.cursor = page.cursor};
+		if (ioctl(control, LEASEFS_IOC_SPACE, &page))
+			return;
+		add_pieces(out, page.free_extents, page.largest_bytes);
+	} while (page.cursor);
+	out->known = true;
+}
+
+static void pool_pieces(struct core *c, struct pieces *out)
+{
+	struct core_runs_place place = {0};
+	struct core_free_runs runs;
+
+	do {
+		if (core_count_free_runs(c, &place, &runs))
+			return;
+		add_pieces(out, runs.runs, runs.largest_bytes);
+	} while (place.region != CORE_RUNS_END);
+	out->known = true;
+}
+
+static void show_status(const struct leasefs_status *s, const char *mount, const struct pieces *p)
+{
+	json_object *o;
+	char text[32];
+
+	if (!as_json) {
+		status_text(s, mount);
+		if (p->known)
+			printf("%-18s %llu, the largest of %s\n", "free extents",
+				(unsigned long long)p->count, size_text(p->largest_bytes, text));
+		return;
+	}
+	o = status_json(s, mount);
+	if (p->known) {
+		add_number(o, "free_extents", p->count);
+		add_number(o, "largest_free_bytes", p->largest_bytes);
+	}
+	print_json(o);
+}
+
 static int pool_status(const char *pool)
 {
 	struct core_options options = {.pool = pool, .read_only = true};
 	struct leasefs_status s = {.abi = LEASEFS_ABI};
 	struct diag d = {.text = ""};
+	struct pieces pieces = {0};
 	struct core_info info;
 	struct core *c;
 	int error = core_open(&options, &c, &d);
@@ -141,24 +200,21 @@ static int pool_status(const char *pool)
 	snprintf(s.uuid, sizeof(s.uuid), "%s", info.uuid);
 	snprintf(s.label, sizeof(s.label), "%s", info.label);
 	snprintf(s.pool, sizeof(s.pool), "%.*s", (int)sizeof(s.pool) - 1, pool);
+	pool_pieces(c, &pieces);
 	core_close(c);
-	if (as_json)
-		print_json(status_json(&s, NULL));
-	else
-		status_text(&s, NULL);
+	show_status(&s, NULL, &pieces);
 	return 0;
 }
 
 static int mount_status(int control, const char *mount)
 {
 	struct leasefs_status s = {0};
+	struct pieces pieces = {0};
 
 	if (ioctl(control, LEASEFS_IOC_STATUS, &s))
 		return failed(mount);
-	if (as_json)
-		print_json(status_json(&s, mount));
-	else
-		status_text(&s, mount);
+	mount_pieces(control, &pieces);
+	show_status(&s, mount, &pieces);
 	return 0;
 }
 
