@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * leak.c - what must be found: a client that keeps a little more of the daemon with each round.
+ *
+ *   descriptors   sessions: a pidfd and a pin file each
+ *   memory        leases on a sparse file
+ *   quarantine    blocks of a revoked lease that is never acknowledged
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <leasefs/leasefs.h>
+
+#include "soak.h"
+
+#define UNIT 4096u
+#define KEPT_BYTES (32 * UNIT)
+#define SESSIONS_A_SECOND 50.0
+#define LEASES_A_SECOND 6000.0
+#define KEPT_A_SECOND 64.0
+
+static int leak_file(struct worker *w, uint64_t bytes)
+{
+	char path[4200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/leak", w->mount);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0 || ftruncate(fd, (off_t)bytes))
+		wrong(w, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static struct leasefs_session *open_session(struct worker *w)
+{
+	struct leasefs_session *session;
+	int error = leasefs_open_session(w->mount, LEASEFS_SESSION_NO_THREAD, &session);
+
+	if (error)
+		wrong(w, "a session to keep: %s", strerror(-error));
+	return session;
+}
+
+static void keep_leases(struct worker *w, struct leasefs_session *session, unsigned long n)
+{
+	static uint64_t at;
+	int fd = leak_file(w, 1ull << 40);
+	struct leasefs_lease *lease;
+
+	for (; n > 0; n--, at += 2 * UNIT) {
+		int error = leasefs_take_lease(session, fd, at, UNIT, LEASEFS_TAKE_READ, &lease);
+
+		if (error)
+			wrong(w, "a lease to keep: %s", strerror(-error));
+	}
+	close(fd);
+}
+
+static void keep_blocks(struct worker *w, struct leasefs_session *session)
+{
+	int fd = leak_file(w, KEPT_BYTES), error;
+	struct leasefs_lease *lease;
+	void *memory;
+
+	error = leasefs_take_lease(session, fd, 0, KEPT_BYTES, LEASEFS_TAKE_WRITE, &lease);
+	if (!error)
+		error = leasefs_map_lease(lease, 0, &memory);
+	if (error || ftruncate(fd, 0))
+		wrong(w, "a lease to be revoked: %s", strerror(error ? -error : errno));
+	close(fd);
+}
+
+/* So much a second, however few rounds a busy machine has time for. */
+static unsigned long due(double a_second)
+{
+	static double done;
+	static struct timespec first;
+	struct timespec now;
+	double wanted;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (first.tv_sec == 0)
+		first = now;
+	wanted = ((double)(now.tv_sec - first.tv_sec) +
+			 (double)(now.tv_nsec - first.tv_nsec) / 1e9) *
+		 a_second;
+	wanted -= done;
+	done += (double)(unsigned long)wanted;
+	return (unsigned long)wanted;
+}
+
+void round_leak(struct worker *w)
+{
+	static struct leasefs_session *session;
+
+	if (!session)
+		session = open_session(w);
+	if (w->leak == LEAK_DESCRIPTORS)
+		for (unsigned long n = due(SESSIONS_A_SECOND); n > 0; n--)
+			(void)open_session(w);
+	if (w->leak == LEAK_MEMORY)
+		keep_leases(w, session, due(LEASES_A_SECOND));
+	if (w->leak == LEAK_QUARANTINE)
+		for (unsigned long n = due(KEPT_A_SECOND); n > 0; n--)
+			keep_blocks(w, session);
+}
