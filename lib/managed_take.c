@@ -131,14 +131,26 @@ int lfs_find_limit(const struct leasefs_lease *l, uint64_t *limit)
 	return 0;
 }
 
-/* Under the lease the file does not become shorter than it, but it may have become so before. */
+/*
+ * Under the lease the file does not become shorter than it, but it may have become so before. A
+ * unit of the region that the file ends in is kept: it is mapped, and given back, as a whole.
+ */
 static int return_excess_locked(struct leasefs_lease *l, struct lfs_piece **p)
 {
-	uint64_t start = (*p)->offset, end = start + (*p)->length, limit = 0;
+	uint64_t start = (*p)->offset, end = start + (*p)->length, limit = 0, place;
+	uint64_t known = l->alignment, unit;
 	int error = lfs_find_limit(l, &limit);
 
 	if (error || limit >= end)
 		return error;
+	error = lfs_first_place_locked(l, *p, &place);
+	l->alignment = l->alignment > known ? l->alignment : known;
+	if (error)
+		return error;
+	unit = l->alignment > PAGE_BYTES ? l->alignment : PAGE_BYTES;
+	limit += (unit - limit % unit) % unit;
+	if (limit >= end)
+		return 0;
 	error = lfs_return_part_locked(l, *p, limit > start ? limit : start, end);
 	if (!error && limit <= start)
 		*p = NULL;

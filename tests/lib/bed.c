@@ -254,6 +254,13 @@ void bed_start(const char *options, const char *pool_bytes)
 	start_daemon();
 }
 
+uint32_t bed_media(void)
+{
+	const char *name = getenv("LEASEFS_TEST_MEDIA");
+
+	return name && !strcmp(name, "pmem") ? LEASEFS_MEDIA_PMEM : LEASEFS_MEDIA_VOLATILE;
+}
+
 void bed_stop(void)
 {
 	const char *fsck[] = {program("LEASEFS_FSCK"), "-n", pool, NULL};

@@ -30,6 +30,8 @@ extern char bed_mount[4096];
 void bed_use_huge_pages(uint64_t bytes);
 /* A pool of that size, mounted with those options (NULL: none). */
 void bed_start(const char *options, const char *pool_bytes);
+/* What the data must be on, LEASEFS_MEDIA_*: volatile, or LEASEFS_TEST_MEDIA=pmem. */
+uint32_t bed_media(void);
 /* Unmounts; the daemon must end well, and fsck find nothing. */
 void bed_stop(void);
 void bed_kill(void);    /* the daemon, with SIGKILL; the mount stays, dead */

@@ -118,7 +118,7 @@ static void contiguous_file_can_have_huge_pages(void **state)
 	assert_int_equal(leasefs_get_layout(lease, 0, &e, 1, &next), 1);
 	assert_int_equal((uintptr_t)memory % (2 * MIB), e.region_offset % (2 * MIB));
 	assert_int_equal(leasefs_get_region(session, e.region, &region), 0);
-	assert_int_equal(region.media, LEASEFS_MEDIA_VOLATILE);
+	assert_int_equal(region.media, bed_media());
 	assert_true(region.path[0] == '/');
 	assert_int_equal(differs(memory, 0, 8 * MIB), -1);
 	assert_int_equal(leasefs_return_lease(lease), 0);

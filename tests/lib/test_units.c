@@ -28,7 +28,6 @@
 
 static struct leasefs_session *session;
 static uint64_t unit;
-static uint32_t media;
 
 static int setup(void **state)
 {
@@ -283,7 +282,7 @@ static void kernel_pins_what_is_mapped(void **state)
 	if (error) {
 		/* /dev/dax before Linux 6.12. */
 		print_message("the kernel pins no such memory: %s\n", strerror(-error));
-		assert_int_equal(media, LEASEFS_MEDIA_PMEM);
+		assert_int_equal(bed_media(), LEASEFS_MEDIA_PMEM);
 		goto end;
 	}
 	assert_int_equal(bed_other("truncate", bed_path("registered"), unit, 0), EBUSY);
@@ -383,6 +382,27 @@ static void file_of_any_length_is_mapped(void **state)
 	assert_int_equal(leasefs_return_lease(one), 0);
 	assert_int_equal(pread(fd, &byte, 1, (off_t)unit), 1);
 	assert_int_equal(byte, 'u');
+	close(fd);
+}
+
+/* More is mapped than the file has, and it ends in the middle of a unit: no smaller part of one can
+ * be mapped, and so none raises SIGBUS. */
+static void mapping_may_be_longer_than_the_file(void **state)
+{
+	int fd = bed_file("short", unit + BLOCK + 5);
+	unsigned char *memory, byte;
+	struct leasefs_lease *lease = manage(fd, 0, 4 * unit, LEASEFS_TAKE_WRITE, &memory);
+
+	assert_int_equal(leasefs_enable_guard(), 0);
+	assert_true(state_of(lease).held_bytes >= unit);
+	assert_int_equal(differs(memory, 0, unit + BLOCK + 5), -1);
+	memory[1] = 'm';
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + unit + 2 * BLOCK, 1), 0);
+	assert_int_equal(byte, 0);
+	assert_int_equal(leasefs_copy_guarded(&byte, memory + 2 * unit, 1), -EFAULT);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(pread(fd, &byte, 1, 1), 1);
+	assert_int_equal(byte, 'm');
 	close(fd);
 }
 
@@ -496,7 +516,10 @@ static void learn_unit(void)
 		exit(1);
 	close(fd);
 	unit = region.alignment;
-	media = region.media;
+	if (region.media != bed_media()) {
+		fprintf(stderr, "the data are on another medium than they should be\n");
+		exit(1);
+	}
 }
 
 int main(int argc, char **argv)
@@ -513,6 +536,7 @@ int main(int argc, char **argv)
 		with_session(truncate_is_not_noticed_but_past_the_end),
 		with_session(punch_gives_back_whole_units),
 		with_session(file_of_any_length_is_mapped),
+		with_session(mapping_may_be_longer_than_the_file),
 		with_session(no_store_is_lost),
 		with_session(managed_mapping_goes_on_with_another_daemon),
 	};
