@@ -301,7 +301,9 @@ int main(int argc, char **argv)
 		close(members[i].control);
 		close(members[i].lines);
 	}
+	lap(NULL, 0);
 	stand_end();
+	lap("end", 1);
 	free(members);
 	free(back);
 	return 0;
