@@ -332,13 +332,15 @@ static void draw_title(const struct timeline *t, const struct request *r)
 		snprintf(text, sizeof(text), "%.200s", r->where);
 	svg_text(t->out, 20, 30, SVG_START, "title", svg_fit(text, WIDTH * 0.62, fitted));
 	strftime(from, sizeof(from), "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
+	size_t operations = s->row_count - t->lease_count;
 	if (s->left_out)
 		snprintf(older, sizeof(older), "; %zu older rows are left out", s->left_out);
 	if (s->lost)
 		snprintf(lost, sizeof(lost), "; %" PRIu64 " events are lost", s->lost);
-	snprintf(text, sizeof(text), "%zu leases, %zu operations; 0 s is %s.%03u%s%s",
-		t->lease_count, s->row_count - t->lease_count, from,
-		(unsigned)(wall_ns % 1000000000u / 1000000), older, lost);
+	snprintf(text, sizeof(text), "%zu lease%s, %zu operation%s; 0 s is %s.%03u%s%s",
+		t->lease_count, t->lease_count == 1 ? "" : "s", operations,
+		operations == 1 ? "" : "s", from, (unsigned)(wall_ns % 1000000000u / 1000000),
+		older, lost);
 	svg_text(t->out, 20, 50, SVG_START, "sub", text);
 }
 
