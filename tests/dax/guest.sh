@@ -213,7 +213,6 @@ daemon_deaths() {
 # Those in which bytes and layouts matter; who is told what, and when, is the same on any medium.
 # The sizes in some of them are of no meaning where everything is in units of 2 MiB.
 SCENARIOS=(
-	commit_never_shrinks
 	daemon_killed_during_a_recall_loses_nothing
 	restarted_daemon_keeps_what_was_in_quarantine
 	returned_lease_lets_the_truncate_go_on_at_once
@@ -244,6 +243,24 @@ scenarios() {
 	}
 	echo "$(grep -c '^ok' "$WORK/scenarios") scenarios" >"$SHOWN"
 }
+
+# ---- cases: the library ----------------------------------------------------------------------
+
+# library PROGRAM [ARGUMENT...]: one of tests/lib, on a pool of its own below $PMEM.
+library() {
+	local program=$1
+	shift
+	LEASEFS_MKFS=$BUILD/tools/mkfs.leasefs LEASEFS_DAEMON=$BUILD/fs/fuse/leasefs \
+		LEASEFS_FSCK=$BUILD/tools/fsck.leasefs LEASEFS_OTHER=$BUILD/tests/lib/other \
+		LEASEFS_TEST_POOLS=$PMEM/tmp LEASEFS_TEST_MEDIA=pmem \
+		"$BUILD/tests/lib/test_lib_$program" "$@"
+}
+
+library_fsdax() { library coherence; }
+
+# Mappings pinned by the kernel, managed, revoked, longer than the file, over a restart. Not the one of a
+# filled hole: the rest of its unit is not zeroed, and shows a read lease what the device had there.
+library_devdax() { LEASEFS_TEST_DATA=$DEVICE library units '*ma*'; }
 
 # ---- cases: the kernel's behaviour beside ours ------------------------------------------------
 
@@ -330,6 +347,8 @@ first)
 	case_run fsdax/deaths daemon_deaths
 	case_run fsdax/scenarios scenarios fsdax
 	case_run devdax/scenarios scenarios devdax --data "$DEVICE"
+	case_run fsdax/library library_fsdax
+	case_run devdax/library library_devdax
 	case_run kernel/punch_under_pin punch_side_by_side
 	touch "$OUT/loading"
 	write_until_killed >"$OUT/load.log" 2>&1
