@@ -80,6 +80,14 @@ static int accept_one(const char *path)
 
 /* ---- the window ------------------------------------------------------------------------------ */
 
+static void note_way_given(struct receiver *r)
+{
+	printf("recalled after %llu bytes: gave way\n", (unsigned long long)r->total);
+	fflush(stdout);
+	r->gave_way++;
+	r->recalled = false;
+}
+
 /* Leases what comes behind the end of the file, and pins it. Whoever recalled us may be at it
  * still, or come again before there is a pin: look again when it is ours, and nobody can shorten
  * the file. */
@@ -103,6 +111,8 @@ static void lease_behind_end(struct receiver *r)
 			check(leasefs_unpin_lease(r->lease), "unpin");
 		}
 		check(leasefs_return_lease(r->lease), "returning the lease");
+		if (error == -EAGAIN)
+			note_way_given(r);
 	}
 }
 
@@ -229,13 +239,8 @@ static void run(struct receiver *r)
 		while (r->receiving)
 			step(r);
 		close_window(r);
-		if (r->recalled) {
-			printf("recalled after %llu bytes: gave way\n",
-				(unsigned long long)r->total);
-			fflush(stdout);
-			r->gave_way++;
-			r->recalled = false;
-		}
+		if (r->recalled)
+			note_way_given(r);
 	}
 }
 
