@@ -278,7 +278,7 @@ static void forget_pages(const struct call *call, const struct lm_lease_info *in
 
 /* ---- grants ---------------------------------------------------------------------------------- */
 
-/* Rounds outward to blocks. -EINVAL: empty, or past what a file can be. */
+/* Rounds outward to blocks. -EINVAL: empty, or no range; -EFBIG: past what a file can be. */
 static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g, uint64_t *start,
 	uint64_t *end)
 {
@@ -291,12 +291,14 @@ static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g
 		return error;
 	if (!S_ISREG(st.st_mode))
 		return -EOPNOTSUPP;
-	if (g->offset > FILE_BYTES_MAX || g->length > FILE_BYTES_MAX - g->offset)
+	if (g->offset > INT64_MAX || g->length > INT64_MAX - g->offset)
 		return -EINVAL;
 	*start = g->offset & ~(unit - 1);
 	*end = g->length ? g->offset + g->length : (uint64_t)st.st_size;
 	*end = (*end + unit - 1) & ~(unit - 1);
-	return *start < *end && *end <= FILE_BYTES_MAX ? 0 : -EINVAL;
+	if (*start >= *end)
+		return -EINVAL;
+	return *end <= FILE_BYTES_MAX ? 0 : -EFBIG;
 }
 
 struct granting {

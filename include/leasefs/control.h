@@ -106,7 +106,8 @@ struct leasefs_extent {
  * EAGAIN: in the way of a recall or of an exclusive lease; the event `available` comes.
  * EACCES: the caller may not open the region. EBADF: the descriptor is not open for that mode.
  * EPERM: no such session. ENOLCK: too many leases. ENOBUFS: too many unanswered requests.
- * ENOSPC, EFBIG: for the holes. ESHUTDOWN: the mount drains. ENOTTY: a directory.
+ * ENOSPC: for the holes. EFBIG: past the largest size of a file. ESHUTDOWN: the mount drains.
+ * ENOTTY: a directory.
  */
 struct leasefs_grant {
 	uint64_t cookie[2];

@@ -125,8 +125,8 @@ int leasefs_close_session(struct leasefs_session *session);
  * -EAGAIN: somebody is in the way, or a recall is under way: LEASEFS_EVENT_AVAILABLE will say when
  * to ask again. -EACCES: the kernel does not let the caller open the region: ordinary I/O works.
  * -EBADF: not open for that. -ENOTTY: not on leasefs, -EXDEV: on another mount than the session.
- * -EOPNOTSUPP: not a regular file. -ENOSPC, -EFBIG: for the holes. -ENOLCK: too many leases,
- * -ENOBUFS: too many requests that wait. -ESHUTDOWN: the mount drains.
+ * -EOPNOTSUPP: not a regular file. -ENOSPC: for the holes. -EFBIG: past the largest size of a file.
+ * -ENOLCK: too many leases, -ENOBUFS: too many requests that wait. -ESHUTDOWN: the mount drains.
  */
 int leasefs_take_lease(struct leasefs_session *session, int fd, uint64_t offset, uint64_t length,
 	unsigned flags, struct leasefs_lease **out);

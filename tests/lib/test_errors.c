@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +22,82 @@
 
 #include "bed.h"
 
+#define FILE_BYTES_MAX (1ull << 55)
+
 static struct leasefs_session *session;
+
+/* A process with a mount of its own, which is there until it is told to end. */
+struct neighbour {
+	pid_t pid;
+	int told;
+	char mount[4096];
+};
+
+static struct neighbour neighbour;
+
+static void neighbour_main(int tell, int wait)
+{
+	char byte;
+
+	bed_start(NULL, "64M");
+	close(bed_file("f", BLOCK));
+	if (write(tell, bed_mount, sizeof(neighbour.mount)) < 0)
+		_exit(1);
+	if (read(wait, &byte, 1) != 0)
+		_exit(2);
+	bed_stop();
+	exit(0);
+}
+
+/* Before bed_start(): a bed is one process's. False: it could not mount. */
+static bool start_neighbour(struct neighbour *n)
+{
+	int up[2], down[2];
+	ssize_t got;
+
+	if (pipe2(up, O_CLOEXEC) || pipe2(down, O_CLOEXEC))
+		return false;
+	n->pid = fork();
+	if (n->pid == 0) {
+		/* Both ends of a pipe would keep it from seeing the end. */
+		close(up[0]);
+		close(down[1]);
+		neighbour_main(up[1], down[0]);
+	}
+	close(up[1]);
+	close(down[0]);
+	got = n->pid > 0 ? read(up[0], n->mount, sizeof(n->mount)) : -1;
+	close(up[0]);
+	n->told = down[1];
+	return got == (ssize_t)sizeof(n->mount);
+}
+
+static void another_mount_is_exdev(void **state)
+{
+	char path[5000];
+	struct leasefs_lease *lease = NULL;
+	struct leasefs_session *second;
+	void *memory = NULL;
+	int fd;
+
+	if (!neighbour.mount[0])
+		skip();
+	snprintf(path, sizeof(path), "%s/f", neighbour.mount);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(leasefs_take_lease(session, fd, 0, 0, LEASEFS_TAKE_READ, &lease), -EXDEV);
+	assert_int_equal(
+		leasefs_map_managed(session, fd, 0, BLOCK, LEASEFS_TAKE_READ, &lease, &memory),
+		-EXDEV);
+	assert_null(lease);
+	assert_null(memory);
+	/* Of the session of its own mount it can be had. */
+	assert_int_equal(leasefs_open_session_at(fd, 0, &second), 0);
+	assert_int_equal(leasefs_take_lease(second, fd, 0, 0, LEASEFS_TAKE_READ, &lease), 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	assert_int_equal(leasefs_close_session(second), 0);
+	close(fd);
+}
 
 static int setup(void **state)
 {
@@ -60,12 +136,38 @@ static void holes_that_do_not_fit_are_enospc(void **state)
 
 	assert_int_equal(leasefs_take_lease(session, fd, 0, 1ull << 34, LEASEFS_TAKE_WRITE, &lease),
 		-ENOSPC);
-	/* No file can be that long. */
-	assert_int_equal(
-		leasefs_take_lease(session, fd, 1ull << 62, BLOCK, LEASEFS_TAKE_WRITE, &lease),
-		-EINVAL);
 	assert_null(lease);
 	lease = take(fd, LEASEFS_TAKE_WRITE);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+}
+
+/* As write(2) says it. */
+static void range_that_no_file_can_have_is_efbig(void **state)
+{
+	int fd = bed_file("long", BLOCK);
+	struct leasefs_lease *lease = NULL;
+
+	for (unsigned flags = LEASEFS_TAKE_READ; flags <= LEASEFS_TAKE_WRITE; flags++) {
+		assert_int_equal(
+			leasefs_take_lease(session, fd, FILE_BYTES_MAX, 1, flags, &lease), -EFBIG);
+		assert_int_equal(
+			leasefs_take_lease(session, fd, 0, FILE_BYTES_MAX + 1, flags, &lease),
+			-EFBIG);
+		assert_int_equal(
+			leasefs_take_lease(session, fd, 1ull << 62, BLOCK, flags, &lease), -EFBIG);
+		/* These are no ranges. */
+		assert_int_equal(
+			leasefs_take_lease(session, fd, 1ull << 63, BLOCK, flags, &lease), -EINVAL);
+		assert_int_equal(
+			leasefs_take_lease(session, fd, BLOCK, UINT64_MAX, flags, &lease), -EINVAL);
+		assert_int_equal(
+			leasefs_take_lease(session, fd, 1ull << 62, 0, flags, &lease), -EINVAL);
+	}
+	assert_null(lease);
+	assert_int_equal(leasefs_take_lease(session, fd, FILE_BYTES_MAX - BLOCK, BLOCK,
+				 LEASEFS_TAKE_READ, &lease),
+		0);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
 }
@@ -219,6 +321,34 @@ static void waiting_in_the_callback_is_edeadlk(void **state)
 	close(a.fd);
 }
 
+/* The last but one: its process is the first of a namespace that ours is not in, and cannot watch
+ * us. */
+static void process_that_the_daemon_cannot_see_is_esrch(void **state)
+{
+	int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	struct leasefs_session *unseen = NULL;
+	char byte;
+	int fd;
+
+	bed_kill();
+	if (unshare(CLONE_NEWPID)) {
+		bed_restart();
+		skip();
+	}
+	bed_restart();
+	assert_int_equal(setns(own, CLONE_NEWPID), 0);
+	close(own);
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &unseen), -ESRCH);
+	assert_null(unseen);
+	fd = bed_file("unseen", BLOCK);
+	assert_int_equal(pread(fd, &byte, 1, 0), 1);
+	close(fd);
+	bed_kill();
+	bed_restart();
+	assert_int_equal(leasefs_open_session(bed_mount, 0, &unseen), 0);
+	assert_int_equal(leasefs_close_session(unseen), 0);
+}
+
 /* The last here: there are no leases any more. */
 static void draining_mount_is_eshutdown(void **state)
 {
@@ -246,6 +376,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(guard_that_is_not_enabled_is_eperm),
 		with_session(holes_that_do_not_fit_are_enospc),
+		with_session(range_that_no_file_can_have_is_efbig),
+		with_session(another_mount_is_exdev),
 		with_session(too_many_that_wait_are_enobufs),
 		with_session(revoked_lease_is_estale),
 		with_session(pinned_lease_is_neither_unmapped_nor_acknowledged),
@@ -253,15 +385,19 @@ int main(int argc, char **argv)
 		with_session(region_that_is_not_there_is_enoent),
 		with_session(descriptor_limit_is_emfile),
 		with_session(waiting_in_the_callback_is_edeadlk),
+		cmocka_unit_test(process_that_the_daemon_cannot_see_is_esrch),
 		with_session(draining_mount_is_eshutdown),
 	};
 	int failed;
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
+	if (!start_neighbour(&neighbour))
+		return bed_other_wait(neighbour.pid);
 	bed_start("policy=recall:300ms/orphan", "64M");
 	failed = cmocka_run_group_tests_name("errors", tests, NULL, NULL);
 	if (!failed)
 		bed_stop();
-	return failed;
+	close(neighbour.told);
+	return failed ? failed : bed_other_wait(neighbour.pid);
 }
