@@ -128,23 +128,11 @@ struct run {
 	bool zeroes;
 };
 
-/*
- * A hole; and blocks that the file has but nobody has written yet: in the region they still have
- * another file's bytes. A write lease has neither. Where a region's unit is larger than a page, it
- * can be mapped as a whole only, with what of it has been written.
- */
-static bool reads_as_zeroes(struct leasefs_lease *l, const struct leasefs_extent *e)
+/* A hole; and blocks that the file has but nobody has written yet: in the region they still have
+ * another file's bytes. A write lease has neither. */
+static bool reads_as_zeroes(const struct leasefs_extent *e)
 {
-	uint64_t alignment = 1;
-	uint32_t media;
-	int fd;
-
-	if (e->state != LEASEFS_EXTENT_UNWRITTEN)
-		return e->state == LEASEFS_EXTENT_HOLE;
-	/* An error is met again when the blocks are mapped. */
-	return lfs_open_region(l->session, e->region, (l->flags & LEASEFS_TAKE_WRITE) != 0, &fd,
-		       &alignment, &media) == 0 &&
-	       alignment <= (uint64_t)sysconf(_SC_PAGESIZE);
+	return e->state != LEASEFS_EXTENT_WRITTEN;
 }
 
 static int map_blocks(const struct run *r)
@@ -190,7 +178,7 @@ static int map_run(const struct run *r)
 /* Of an extent the part in [start, end), after the run or as a new one. */
 static int add_extent(struct run *r, const struct leasefs_extent *e, uint64_t start, uint64_t end)
 {
-	bool zeroes = reads_as_zeroes(r->lease, e);
+	bool zeroes = reads_as_zeroes(e);
 	uint64_t from = e->offset > start ? e->offset : start;
 	uint64_t to = e->offset + e->length < end ? e->offset + e->length : end;
 	uint64_t place = zeroes ? 0 : e->region_offset + (from - e->offset);
@@ -262,7 +250,7 @@ int lfs_first_place_locked(struct leasefs_lease *l, const struct lfs_piece *p, u
 		e = page.extents;
 		count = error ? 0 : page.count;
 	}
-	for (; count > 0 && reads_as_zeroes(l, e); count--)
+	for (; count > 0 && reads_as_zeroes(e); count--)
 		e++;
 	if (error || count == 0)
 		return error == -ENOENT ? -ESTALE : error;

@@ -335,6 +335,13 @@ int core_fsync(struct core *c, struct inode *ip, bool data_only);
 int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
 	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next);
 /*
+ * The same for one who is going to map it. Where a region is mapped in units larger than a block, no
+ * unit is written in part: its other blocks are zeroed and written first, so that no mapping shows
+ * what was there before. -ENOSPC, -EIO; -EROFS on a pool that is open for reading only.
+ */
+int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next);
+/*
  * Makes the range ready for direct stores: holes allocated, unwritten blocks zeroed and written.
  * May reach past the end of file; the size stays. -ENOSPC and -EFBIG with nothing changed that a
  * reader could see. *changed (may be NULL): there was something to allocate or zero.

@@ -5,6 +5,12 @@
  * A prepared range is written all over: its blocks are allocated and were zeroed before they became
  * written, so that a store into the region needs nobody's leave, and what is read before it is
  * zeroes. That it lies beyond the end of file does not matter until core_commit_layout().
+ *
+ * Of a range that is only looked at, unwritten blocks stay unwritten, and nobody is to map them:
+ * the region has old bytes there. But where a region is mapped in units larger than a block, a unit
+ * with one written block is mapped whole. So such a unit is written all over, with zeroes, before
+ * its lease is told of it. Units without a written block are left alone: a preallocated file costs
+ * nothing.
  */
 #include <errno.h>
 
@@ -18,7 +24,14 @@ struct listing {
 	unsigned max;
 	unsigned count;
 	uint64_t next;
+	bool broken; /* a mapping unit may be written in part; seen by its unwritten blocks */
 };
+
+static bool is_broken(const struct piece *piece)
+{
+	return piece->region && piece->unwritten &&
+	       ((piece->region_offset | piece->length) & (region_alignment(piece->region) - 1));
+}
 
 static int list_piece(void *context, const struct piece *piece)
 {
@@ -39,6 +52,7 @@ static int list_piece(void *context, const struct piece *piece)
 		e->state = piece->unwritten ? CORE_EXTENT_UNWRITTEN : CORE_EXTENT_WRITTEN;
 	}
 	l->next = piece->offset + piece->length;
+	l->broken |= is_broken(piece);
 	return 0;
 }
 
@@ -54,25 +68,35 @@ static int block_range(uint64_t *offset, uint64_t length, uint64_t *end)
 	return 0;
 }
 
+/* With the inode locked. */
+static int list(struct core *c, struct inode *ip, uint64_t offset, uint64_t end, struct listing *l)
+{
+	const struct media_inode *record;
+	int error = inode_view(c, NULL, ip, &record);
+
+	l->next = offset;
+	l->count = 0;
+	l->broken = false;
+	if (!error && !S_ISREG(record->mode))
+		error = -EINVAL;
+	if (!error)
+		error = file_walk(c, ip, record, offset, end, list_piece, l);
+	return error < 0 ? error : 0;
+}
+
 int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
 	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
 {
 	struct listing l = {.out = out, .max = max};
-	const struct media_inode *record;
 	uint64_t end, given_end = offset + length;
 	int error = block_range(&offset, length, &end);
 
 	if (error)
 		return error;
-	l.next = offset;
 	inode_lock_read(ip);
-	error = inode_view(c, NULL, ip, &record);
-	if (!error && !S_ISREG(record->mode))
-		error = -EINVAL;
-	if (!error)
-		error = file_walk(c, ip, record, offset, end, list_piece, &l);
+	error = list(c, ip, offset, end, &l);
 	inode_unlock(ip);
-	if (error < 0)
+	if (error)
 		return error;
 	*count = l.count;
 	*next = l.next >= end ? given_end : l.next;
@@ -126,7 +150,11 @@ static int write_step(struct core *c, struct tx *tx, struct inode *ip, struct me
 	return 0;
 }
 
-static int write_range(struct core *c, struct inode *ip, uint64_t first, uint64_t end)
+/* What a transaction does of [*cursor, end), in blocks: moves the cursor as far as it came. */
+typedef int take_step(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record,
+	uint64_t *cursor, uint64_t end);
+
+static int in_steps(struct core *c, struct inode *ip, uint64_t first, uint64_t end, take_step *step)
 {
 	int error = 0;
 
@@ -137,7 +165,7 @@ static int write_range(struct core *c, struct inode *ip, uint64_t first, uint64_
 		error = file_tx_begin(c, ip, &tx, &record);
 		if (error)
 			break;
-		error = write_step(c, tx, ip, record, &first, end);
+		error = step(c, tx, ip, record, &first, end);
 		if (error) {
 			extent_tx_abort(c, tx);
 			break;
@@ -189,7 +217,7 @@ static int prepare_once(
 	if (error >= 0)
 		error = l.hole ? file_fill(c, ip, first, last, EXTENT_HUGE, NULL, NULL) : 0;
 	if (!error && (l.hole || l.unwritten))
-		error = write_range(c, ip, first, last);
+		error = in_steps(c, ip, first, last, write_step);
 	if (!error)
 		expect_stores(ip, offset, end);
 	*changed |= l.hole || l.unwritten;
@@ -212,6 +240,101 @@ int core_prepare_layout(
 	if (!error && changed)
 		*changed = any;
 	return error;
+}
+
+/* ---- units that are written in part ---------------------------------------------------------- */
+
+/*
+ * Of an unwritten extent the blocks that share a mapping unit with what is not in it: at its front,
+ * or else at its end. False: it has none. Blocks of the file.
+ */
+static bool shared_part(struct core *c, const struct extent *e, uint64_t *from, uint64_t *to)
+{
+	struct region *region = tables_region(c, e->region)->region;
+	uint64_t unit = region_alignment(region) >> BLOCK_SHIFT;
+	uint64_t head, tail;
+
+	if (unit <= 1)
+		return false;
+	head = (unit - e->region_block % unit) % unit;
+	tail = (e->region_block + e->blocks) % unit;
+	*from = e->file_block;
+	*to = e->file_block + e->blocks;
+	if (head > 0 && head < e->blocks)
+		*to = e->file_block + head;
+	else if (head == 0 && tail > 0)
+		*from = *to - tail;
+	return head > 0 || tail > 0;
+}
+
+static int settle_step(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record,
+	uint64_t *cursor, uint64_t end)
+{
+	uint64_t zeroed = 0;
+
+	while (*cursor < end && zeroed < ZERO_STEP_BLOCKS && tx_has_room(tx)) {
+		struct extent e;
+		uint64_t from, to;
+		int error = extent_find(c, tx, ip, record, *cursor, &e);
+
+		if (error && error != -ENOENT)
+			return error;
+		if (error || e.file_block >= end) {
+			*cursor = end;
+			break;
+		}
+		*cursor = e.file_block + e.blocks;
+		if (!e.unwritten || !shared_part(c, &e, &from, &to))
+			continue;
+		error = zero_extent(c, &e, from, to);
+		if (!error)
+			error = extent_mark(c, tx, ip, record, from, to - from, false);
+		if (error)
+			return error;
+		*cursor = to;
+		zeroed += to - from;
+	}
+	return 0;
+}
+
+static int settle_and_list(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t end, struct listing *l)
+{
+	const struct media_inode *view;
+	int error = file_lock(c, ip, &view);
+
+	if (error)
+		return error;
+	error = in_steps(c, ip, offset >> BLOCK_SHIFT, end >> BLOCK_SHIFT, settle_step);
+	if (!error)
+		error = list(c, ip, offset, end, l);
+	inode_unlock(ip);
+	return error;
+}
+
+int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
+{
+	struct listing l = {.out = out, .max = max};
+	uint64_t end, given_end = offset + length;
+	bool asked = false;
+	int error = block_range(&offset, length, &end);
+
+	if (error)
+		return error;
+	inode_lock_read(ip);
+	error = list(c, ip, offset, end, &l);
+	inode_unlock(ip);
+	if (!error && l.broken) {
+		do {
+			error = settle_and_list(c, ip, offset, end, &l);
+		} while (error == -ENOSPC && core_reclaim(c, &asked));
+	}
+	if (error)
+		return error;
+	*count = l.count;
+	*next = l.next >= end ? given_end : l.next;
+	return 0;
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */

@@ -79,8 +79,12 @@ static int check_region(const struct call *call, struct holder *h, uint32_t regi
 
 /* ---- layouts --------------------------------------------------------------------------------- */
 
-static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
-	struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next)
+/* core_layout(), or core_mappable_layout() for the holder of a lease. */
+typedef int read_extents(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next);
+
+static int read_with(read_extents *read, struct core *c, struct inode *ip, uint64_t offset,
+	uint64_t end, struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next)
 {
 	_Static_assert(sizeof(struct core_extent) == sizeof(struct leasefs_extent) &&
 		offsetof(struct core_extent, region_offset) ==
@@ -89,12 +93,17 @@ static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64
 		CORE_EXTENT_UNWRITTEN == LEASEFS_EXTENT_UNWRITTEN &&
 		CORE_EXTENT_HOLE == LEASEFS_EXTENT_HOLE, "one form of extents");
 	unsigned n;
-	int error = core_layout(
-		c, ip, offset, end - offset, (struct core_extent *)out, max, &n, next);
+	int error = read(c, ip, offset, end - offset, (struct core_extent *)out, max, &n, next);
 
 	if (!error)
 		*count = n;
 	return error;
+}
+
+static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
+	struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next)
+{
+	return read_with(core_mappable_layout, c, ip, offset, end, out, max, count, next);
 }
 
 #define RECORD_PAGE 64u
@@ -208,8 +217,8 @@ int call_extents(const struct call *call, struct inode *ip, int open_flags, void
 	page->count = 0;
 	page->next = page->end;
 	if (page->offset < page->end)
-		error = read_layout(call->daemon->core, ip, page->offset, page->end, page->extents,
-			LEASEFS_LAYOUT_EXTENTS, &page->count, &page->next);
+		error = read_with(core_layout, call->daemon->core, ip, page->offset, page->end,
+			page->extents, LEASEFS_LAYOUT_EXTENTS, &page->count, &page->next);
 	page->pad = 0;
 	return error;
 }

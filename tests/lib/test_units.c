@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +217,96 @@ static void filled_hole_shows_after_refresh(void **state)
 	assert_int_equal(memory[2 * unit], 0);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
+}
+
+/* Most of the pool has been another file's. */
+static void leave_old_bytes(void)
+{
+	struct statvfs st;
+	uint64_t units;
+	int fd = bed_file("old", 0);
+
+	assert_int_equal(fstatvfs(fd, &st), 0);
+	units = st.f_bavail * st.f_frsize / unit;
+	assert_true(units > 12);
+	close(fd);
+	close(bed_file("old", (units - 4) * unit));
+	assert_int_equal(unlink(bed_path("old")), 0);
+}
+
+/* `units` of a file are in use; nobody has written but at `written`. */
+static void expect_no_old_bytes(int fd, uint64_t units, const uint64_t *written, unsigned count)
+{
+	struct leasefs_lease *lease = take(fd, 0, units * unit, LEASEFS_TAKE_READ);
+	unsigned char *memory = map(lease, 0);
+
+	for (uint64_t at = 0; at < units * unit; at++) {
+		unsigned char expected = 0;
+
+		for (unsigned i = 0; i < count; i++)
+			if (at == written[i])
+				expected = 'w';
+		if (memory[at] != expected)
+			fail_msg("byte %llu is %d", (unsigned long long)at, memory[at]);
+	}
+	assert_int_equal(leasefs_return_lease(lease), 0);
+}
+
+static void bytes_of_a_deleted_file_are_never_mapped(void **state)
+{
+	/* In the first unit, in one of which the end is punched, and across two; the last is whole. */
+	const uint64_t written[] = {5 * BLOCK + 7, 2 * unit - 1, 2 * unit, 5 * unit + 3 * BLOCK};
+	int fd;
+
+	leave_old_bytes();
+	fd = open(bed_path("new"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(posix_fallocate(fd, 0, (off_t)(8 * unit)), 0);
+	expect_no_old_bytes(fd, 8, written, 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pwrite(fd, "w", 1, (off_t)written[i]), 1);
+	expect_no_old_bytes(fd, 8, written, 4);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)(5 * unit + 3 * BLOCK), (off_t)(2 * unit)),
+		0);
+	expect_no_old_bytes(fd, 8, written, 3);
+	close(fd);
+	/* A hole, of which one block is written. */
+	leave_old_bytes();
+	fd = open(bed_path("sparse"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)(8 * unit)), 0);
+	assert_int_equal(pwrite(fd, "w", 1, (off_t)written[3]), 1);
+	expect_no_old_bytes(fd, 8, written + 3, 1);
+	close(fd);
+	assert_int_equal(unlink(bed_path("new")), 0);
+	assert_int_equal(unlink(bed_path("sparse")), 0);
+}
+
+/* The rest of a unit that is written under a lease is zeroes, when the lease is told of it. */
+static void unit_written_under_a_lease_has_no_old_bytes(void **state)
+{
+	struct leasefs_lease *lease;
+	struct leasefs_event event;
+	unsigned char *memory;
+	int fd;
+
+	leave_old_bytes();
+	fd = open(bed_path("under"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(posix_fallocate(fd, 0, (off_t)(2 * unit)), 0);
+	lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
+	memory = map(lease, 0);
+	assert_int_equal(bed_other("fill", bed_path("under"), unit + BLOCK, 'f'), 0);
+	assert_ptr_equal(expect_event(session, LEASEFS_EVENT_LAYOUT_CHANGED, &event), lease);
+	assert_int_equal(leasefs_refresh_lease(lease), 0);
+	assert_int_equal(memory[unit + BLOCK], 'f');
+	for (uint64_t at = 0; at < 2 * unit; at++)
+		if (at < unit + BLOCK || at >= unit + 2 * BLOCK)
+			assert_int_equal(memory[at], 0);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+	assert_int_equal(unlink(bed_path("under")), 0);
 }
 
 static void revoked_unit_stays_mapped_until_acknowledged(void **state)
@@ -530,6 +621,8 @@ int main(int argc, char **argv)
 		with_session(returned_unit_is_inaccessible_and_both_ends_stay),
 		with_session(downgraded_lease_is_read_only),
 		with_session(filled_hole_shows_after_refresh),
+		with_session(bytes_of_a_deleted_file_are_never_mapped),
+		with_session(unit_written_under_a_lease_has_no_old_bytes),
 		with_session(revoked_unit_stays_mapped_until_acknowledged),
 		with_session(child_has_what_it_was_given),
 		with_session(kernel_pins_what_is_mapped),

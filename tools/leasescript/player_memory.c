@@ -86,7 +86,8 @@ static int map_extent(struct session *s, struct held *h, char *memory,
 	uint64_t skip, bytes;
 	int r;
 
-	if (e->state == LEASEFS_EXTENT_HOLE)
+	/* Where nobody has written yet, the region has what another file has left. */
+	if (e->state != LEASEFS_EXTENT_WRITTEN)
 		return mprotect(at, e->length, PROT_READ) ? errno : 0;
 	if (last->fd < 0 || last->region != e->region) {
 		if (last->fd >= 0)
@@ -95,9 +96,6 @@ static int map_extent(struct session *s, struct held *h, char *memory,
 		if (r)
 			return r;
 	}
-	/* The region has there what another file has left; a larger unit is mapped as a whole only. */
-	if (e->state == LEASEFS_EXTENT_UNWRITTEN && last->unit <= 4096)
-		return mprotect(at, e->length, PROT_READ) ? errno : 0;
 	/* Extents that share a unit map it twice, to the same place; leases are of whole units. */
 	skip = e->region_offset % last->unit;
 	bytes = (skip + e->length + last->unit - 1) / last->unit * last->unit;
