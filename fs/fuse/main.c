@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,19 @@ static int serve(struct process *p, struct diag *d)
 	return result;
 }
 
+/*
+ * glibc gives each new thread a heap of its own, up to eight a processor, and each keeps the most
+ * that it ever had to hold. More of them than threads can run at once save no waiting.
+ */
+static void limit_heaps(void)
+{
+#ifdef M_ARENA_MAX
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	(void)mallopt(M_ARENA_MAX, processors > 1 ? (int)processors : 1);
+#endif
+}
+
 /* What to do about it, where the sentence itself does not say. */
 static void log_advice(const struct options *o, int error)
 {
@@ -170,6 +184,7 @@ int main(int argc, char **argv)
 
 	if (process_begin() != 0)
 		return EXIT_FAILURE; /* there is nothing to say it on */
+	limit_heaps();
 	result = options_parse(&p.options, argc, argv, &d);
 	log_start("leasefs", p.options.debug, p.options.foreground);
 	if (result != 0) {
