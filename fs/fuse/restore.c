@@ -304,6 +304,8 @@ int restore_session(struct arbiter *a, uint64_t number, bool *kept)
 	error = lm_session_restore(a->lm, number, r.pid, r.uid, h, &h->session);
 	if (!error)
 		holder_get(h); /* the session's */
+	else
+		LIST_REMOVE(h, all); /* else with the session */
 	arbiter_unlock(a);
 	if (!error)
 		error = restore_leases(h);
