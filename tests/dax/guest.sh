@@ -258,8 +258,8 @@ library() {
 
 library_fsdax() { library coherence; }
 
-# Mappings pinned by the kernel, managed, revoked, longer than the file, over a restart. Not the one of a
-# filled hole: the rest of its unit is not zeroed, and shows a read lease what the device had there.
+# Mappings pinned by the kernel, managed, revoked, longer than the file, over a restart; what a deleted
+# file has left.
 library_devdax() { LEASEFS_TEST_DATA=$DEVICE library units '*ma*'; }
 
 # ---- cases: the kernel's behaviour beside ours ------------------------------------------------

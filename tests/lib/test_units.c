@@ -222,15 +222,20 @@ static void filled_hole_shows_after_refresh(void **state)
 /* Most of the pool has been another file's. */
 static void leave_old_bytes(void)
 {
+	char *old = malloc(unit);
 	struct statvfs st;
 	uint64_t units;
 	int fd = bed_file("old", 0);
 
+	assert_non_null(old);
+	memset(old, 'o', unit);
 	assert_int_equal(fstatvfs(fd, &st), 0);
 	units = st.f_bavail * st.f_frsize / unit;
 	assert_true(units > 12);
+	for (uint64_t i = 0; i < units - 4; i++)
+		assert_int_equal(pwrite(fd, old, unit, (off_t)(i * unit)), unit);
 	close(fd);
-	close(bed_file("old", (units - 4) * unit));
+	free(old);
 	assert_int_equal(unlink(bed_path("old")), 0);
 }
 
