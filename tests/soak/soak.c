@@ -26,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -35,6 +34,7 @@
 
 #include "../lib/bed.h"
 #include "flat.h"
+#include "leftovers.h"
 #include "sample.h"
 #include "soak.h"
 
@@ -283,30 +283,10 @@ static void await_quiet(void)
 	run.patient = is_quiet(&s);
 }
 
-/* Whose they are that should not be there: the first of them. */
-static void say_leases(void)
-{
-	struct leasefs_leases page = {0};
-
-	if (ioctl(run.control, LEASEFS_IOC_LEASES, &page) == 0) {
-		for (uint32_t i = 0; i < page.count; i++) {
-			const struct leasefs_lease_info *l = &page.leases[i];
-
-			printf("    lease %llx of session %llu, process %u: inode %llu, [%llu, "
-			       "+%llu), mode %u, flags %#x, %u range pins, %u slot pins, "
-			       "quarantine %llu, age %.1f s\n",
-				(unsigned long long)l->lease, (unsigned long long)l->session,
-				l->pid, (unsigned long long)l->inode, (unsigned long long)l->offset,
-				(unsigned long long)l->length, l->mode, l->flags, l->range_pins,
-				l->slot_pins, (unsigned long long)l->quarantine_bytes,
-				(double)l->age_ns / 1e9);
-		}
-	}
-}
-
 static void rest(void)
 {
 	struct sample *s = &run.rest[run.rests];
+	unsigned left_behind = run.left_behind;
 	int error;
 
 	atomic_store(&run.board->rest, true);
@@ -316,8 +296,6 @@ static void rest(void)
 	if (error)
 		give_up("looking at the mount at rest: %s", strerror(-error));
 	run.rests++;
-	if (!is_quiet(s))
-		say_leases();
 	for (size_t i = 0; i < COUNT_OF(nothing_left); i++) {
 		double value = s->figure[nothing_left[i]];
 
@@ -327,6 +305,8 @@ static void rest(void)
 			value);
 		run.left_behind++;
 	}
+	if (run.left_behind > left_behind)
+		leftovers_say(run.control, bed_mount, fabs(s->figure[FIGURE_LOST_INODES]) > 0.001);
 	atomic_store(&run.board->rest, false);
 }
 
