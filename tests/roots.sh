@@ -75,6 +75,13 @@ root_make() {
 	[ -z "$kept" ] || { mkdir -p "$LEASEFS_ROOTS" && tar -C "$dir" -cf "$kept" .; }
 }
 
+# For the first shell in a mount namespace: a copy of somebody's FUSE mount there would outlive its
+# unmount, and its daemon with it.
+# shellcheck disable=SC2016 # expands there
+export ROOT_ALONE='awk "/ - fuse(\\.[^ ]*)? / { print \$5 }" /proc/self/mountinfo | while read -r at; do
+	umount -l "$(printf %b "$at")" || :
+done'
+
 # root_run DIR COMMAND...: runs it in the root, as root, with /dev, /proc and /sys, in namespaces of
 # its own, for ROOT_LIMIT_S at most. ROOT_BINDS holds "FROM:TO" for directories that are to be seen
 # there, not written. Whatever ends this shell ends the command with all of its processes; a signal
@@ -91,6 +98,7 @@ root_run() {
 		set -eu
 		root=$1 binds=$2
 		shift 2
+		eval "$ROOT_ALONE"
 		# The root of a namespace, as unshare(1) in it expects, is a mount.
 		mount --bind "$root" "$root"
 		mount --rbind /dev "$root/dev"
@@ -153,6 +161,7 @@ root_boot() {
 		exec unshare --mount --pid --fork --kill-child --cgroup --uts --ipc --net \
 			--propagation private bash -euc "
 			root=\$1
+			eval \"\$ROOT_ALONE\"
 			mount --bind \"\$root\" \"\$root\"
 			mount -t tmpfs -o mode=755 tmpfs \"\$root/dev\"
 			mkdir \"\$root/dev/shm\"
