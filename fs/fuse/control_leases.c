@@ -399,8 +399,8 @@ static int grant(struct granting *w)
 	record.lease = 0;
 	w->record = &record;
 	arbiter_lock(a);
-	session = h->session;
 	error = ask(w, &spare);
+	session = h->session; /* not before: one may be adopted while the lock is let go */
 	arbiter_unlock(a);
 	free(spare);
 	if (error)
