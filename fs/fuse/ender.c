@@ -2,9 +2,10 @@
 /*
  * ender.c - see ender.h.
  *
- * The child has a socket and nothing else of the daemon's: no pool, no lock, no terminal. A byte
- * asks, the same byte answers; the end of the file ends it. Signals that end the daemon are blocked
- * in it, as they are in the daemon when it is made.
+ * The child has a socket and nothing else of the daemon's: no pool, no lock, no terminal. It says
+ * when that is so, and its name is its own; the daemon does not go on before. A byte asks, the same
+ * byte answers; the end of the file ends it. Signals that end the daemon are blocked in it, as they
+ * are in the daemon when it is made: who took it for the daemon would wait in vain.
  */
 #include "ender.h"
 
@@ -21,6 +22,7 @@
 #include "log.h"
 #include "mountpoint.h"
 
+#define READY 'r'
 #define ASK_WRITE_BACK 'w'
 #define ASK_DETACH 'd'
 #define ANSWER_MS_MAX 60000 /* what mountpoint.c gives its programs, and more */
@@ -59,8 +61,10 @@ static void keep_only(int fd)
 
 static void serve(int fd, const char *mountpoint)
 {
-	char asked;
+	char asked = READY;
 
+	if (send(fd, &asked, 1, MSG_NOSIGNAL) != 1)
+		return;
 	while (recv(fd, &asked, 1, 0) == 1) {
 		if (asked == ASK_WRITE_BACK)
 			mountpoint_write_back(mountpoint);
@@ -69,6 +73,20 @@ static void serve(int fd, const char *mountpoint)
 		if (send(fd, &asked, 1, MSG_NOSIGNAL) != 1)
 			break;
 	}
+}
+
+static int await_ready(struct ender *e)
+{
+	char said;
+	ssize_t n;
+
+	do
+		n = recv(e->fd, &said, 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return 0;
+	ender_stop(e);
+	return -ECHILD;
 }
 
 int ender_start(struct ender *e, const char *mountpoint)
@@ -96,7 +114,7 @@ int ender_start(struct ender *e, const char *mountpoint)
 	}
 	close(ends[1]);
 	*e = (struct ender){.fd = ends[0], .pid = pid};
-	return 0;
+	return await_ready(e);
 }
 
 static void ask(struct ender *e, char what, const char *words)
