@@ -19,9 +19,9 @@
 
 #define UNIT 4096u
 #define KEPT_BYTES (32 * UNIT)
-#define SESSIONS_A_SECOND 50.0
-#define LEASES_A_SECOND 6000.0
-#define KEPT_A_SECOND 64.0
+
+static const double a_second[] = {
+	[LEAK_DESCRIPTORS] = 50, [LEAK_MEMORY] = 6000, [LEAK_QUARANTINE] = 64};
 
 static int leak_file(struct worker *w, uint64_t bytes)
 {
@@ -45,19 +45,19 @@ static struct leasefs_session *open_session(struct worker *w)
 	return session;
 }
 
-static void keep_leases(struct worker *w, struct leasefs_session *session, unsigned long n)
+static void keep_lease(struct worker *w, struct leasefs_session *session)
 {
+	static int fd = -1;
 	static uint64_t at;
-	int fd = leak_file(w, 1ull << 40);
 	struct leasefs_lease *lease;
+	int error;
 
-	for (; n > 0; n--, at += 2 * UNIT) {
-		int error = leasefs_take_lease(session, fd, at, UNIT, LEASEFS_TAKE_READ, &lease);
-
-		if (error)
-			wrong(w, "a lease to keep: %s", strerror(-error));
-	}
-	close(fd);
+	if (fd < 0)
+		fd = leak_file(w, 1ull << 40);
+	error = leasefs_take_lease(session, fd, at, UNIT, LEASEFS_TAKE_READ, &lease);
+	if (error)
+		wrong(w, "a lease to keep: %s", strerror(-error));
+	at += 2 * UNIT;
 }
 
 static void keep_blocks(struct worker *w, struct leasefs_session *session)
@@ -74,37 +74,39 @@ static void keep_blocks(struct worker *w, struct leasefs_session *session)
 	close(fd);
 }
 
-/* So much a second, however few rounds a busy machine has time for. */
-static unsigned long due(double a_second)
+/* How many by now, however few rounds a busy machine has time for. */
+static unsigned long wanted(enum leak leak)
 {
-	static double done;
 	static struct timespec first;
 	struct timespec now;
-	double wanted;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (first.tv_sec == 0)
 		first = now;
-	wanted = ((double)(now.tv_sec - first.tv_sec) +
-			 (double)(now.tv_nsec - first.tv_nsec) / 1e9) *
-		 a_second;
-	wanted -= done;
-	done += (double)(unsigned long)wanted;
-	return (unsigned long)wanted;
+	return (unsigned long)(((double)(now.tv_sec - first.tv_sec) +
+				       (double)(now.tv_nsec - first.tv_nsec) / 1e9) *
+			       a_second[leak]);
+}
+
+unsigned long leak_in(enum leak leak, double seconds)
+{
+	return (unsigned long)(a_second[leak] * seconds);
 }
 
 void round_leak(struct worker *w)
 {
 	static struct leasefs_session *session;
+	unsigned long upto = wanted(w->leak);
 
 	if (!session)
 		session = open_session(w);
-	if (w->leak == LEAK_DESCRIPTORS)
-		for (unsigned long n = due(SESSIONS_A_SECOND); n > 0; n--)
+	while (atomic_load(&w->board->leaked) < upto && !atomic_load(&w->board->stop)) {
+		if (w->leak == LEAK_DESCRIPTORS)
 			(void)open_session(w);
-	if (w->leak == LEAK_MEMORY)
-		keep_leases(w, session, due(LEASES_A_SECOND));
-	if (w->leak == LEAK_QUARANTINE)
-		for (unsigned long n = due(KEPT_A_SECOND); n > 0; n--)
+		else if (w->leak == LEAK_MEMORY)
+			keep_lease(w, session);
+		else
 			keep_blocks(w, session);
+		atomic_fetch_add(&w->board->leaked, 1);
+	}
 }

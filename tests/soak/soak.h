@@ -44,6 +44,7 @@ struct board {
 	atomic_bool rest; /* no worker begins a round */
 	atomic_uint resting;
 	atomic_ulong count[COUNTS];
+	atomic_ulong leaked;
 };
 
 struct worker {
@@ -71,6 +72,8 @@ void round_changer(struct worker *w);
 void round_victim(struct worker *w);
 /* Instead, for a run that must not be found flat: keeps a little more with each round. */
 void round_leak(struct worker *w);
+/* How often it keeps something in so many seconds, if the machine has the time. */
+unsigned long leak_in(enum leak leak, double seconds);
 
 /* A cache line's only right bytes, but zeroes: whose it is, and where. So each byte of a mapping is
  * zero or known, whoever has stored it and wherever the file was cut. */
