@@ -45,7 +45,13 @@ wait_until() {
 
 is_mounted() { awk -v m="$1" '$5 == m { found = 1 } END { exit !found }' /proc/self/mountinfo; }
 unmount() { if [ "$(id -u)" -eq 0 ]; then umount "$1"; else fusermount3 -u "$1"; fi; }
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
+# Nobody may be there to reap it: what has ended has gone.
+is_gone() {
+	local stat
+	read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
+	stat=${stat##*) }
+	[ "${stat%% *}" = Z ]
+}
 
 # ---- pools -----------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ case_interrupted() {
 	local stage pid
 	use_quickstart
 	for stage in "making a pool" "mounting it" "copying" "comparing" "a truncate meets"; do
+		: >"$CASE_DIR/log" # here: the one of before must not be read again
 		setsid "$SOURCE/tools/quickstart" "$CASE_DIR/mnt" >"$CASE_DIR/log" 2>&1 &
 		pid=$!
 		wait_until 60 grep -q "== $stage" "$CASE_DIR/log" || fail "no stage '$stage'"
