@@ -5,7 +5,8 @@
  * A file that has lost its name stays in use while a process has it open or mapped, while the
  * kernel knows its inode, and while the daemon itself counts on it. A process is found in /proc.
  * What is gone when the kernel has dropped its caches was the kernel's; what is not is the
- * daemon's.
+ * daemon's: somebody there has a count of the inode, or, if it is not cached any more, what has no
+ * links was not freed with the last count.
  */
 #include "leftovers.h"
 
@@ -179,8 +180,10 @@ static void say_caches(int control, unsigned long long before)
 			return;
 	}
 	if (dropped)
-		printf("    the kernel has dropped its caches: %lld inodes less in use\n",
-			(long long)(before - s.inodes_used));
+		printf("    the kernel has dropped its caches: %lld inodes less in use, %llu "
+		       "cached "
+		       "still\n",
+			(long long)(before - s.inodes_used), (unsigned long long)s.inodes_cached);
 }
 
 void leftovers_say(int control, const char *mount, bool lost)
