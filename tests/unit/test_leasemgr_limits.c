@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * test_leasemgr_limits.c - how many leases and range pins there can be: one more is -ENOLCK and
+ * changes nothing, and where one has gone there is room for one.
+ *
+ * The manager's checks after every transition are off: each would look at all that is there.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "leasemgr.h"
+
+#define BLOCK 4096ull
+#define INO 7
+#define NOW 1
+#define MOST LM_LEASES_PER_SESSION_MAX
+
+static struct lm *lm;
+static struct lm_policy policy;
+
+static bool slot_pinned(void *context, void *owner, uint32_t slot)
+{
+	return false;
+}
+static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_before)
+{
+}
+static void slot_free(void *context, void *owner, uint32_t slot)
+{
+}
+static void *inode_used(void *context, uint64_t ino)
+{
+	return NULL;
+}
+static void inode_idle(void *context, void *inode_owner)
+{
+}
+static void session_gone(void *context, void *owner)
+{
+}
+
+/* Nothing here is in anybody's way. */
+static const struct lm_ops ops = {.slot_pinned = slot_pinned,
+	.slot_fresh = slot_fresh,
+	.slot_free = slot_free,
+	.inode_used = inode_used,
+	.inode_idle = inode_idle,
+	.session_gone = session_gone};
+
+static int setup(void **state)
+{
+	struct lm_config config = {.ops = &ops, .seed = 1, .drain_ns = LM_DRAIN_NS_DEFAULT};
+
+	assert_int_equal(lm_policy_parse("recall:500ms/busy", &policy), 0);
+	return lm_create(&config, &lm);
+}
+
+static int teardown(void **state)
+{
+	lm_check(lm);
+	lm_destroy(lm);
+	return 0;
+}
+
+static struct lm_session *open_session(uint32_t pid)
+{
+	struct lm_session *s;
+
+	assert_int_equal(lm_session_open(lm, pid, 1000, NULL, &s), 0);
+	return s;
+}
+
+static struct lm_status status(void)
+{
+	struct lm_status s;
+
+	lm_get_status(lm, &s);
+	return s;
+}
+
+static int take(struct lm_session *s, uint64_t first, uint64_t end, struct lm_grant *out)
+{
+	struct lm_grant_request r = {.ino = INO,
+		.start = first * BLOCK,
+		.end = end * BLOCK,
+		.mode = LM_WRITE,
+		.pid = 1,
+		.policy = &policy};
+	int error = lm_grant(s, &r, NOW, out);
+
+	if (!error)
+		lm_grant_done(s, out->lease, true, NOW);
+	return error;
+}
+
+static void session_has_so_many_leases(void **state)
+{
+	struct lm_session *s = open_session(100), *other = open_session(200);
+	struct lm_grant first, g = {0}, rest;
+
+	assert_int_equal(take(s, 0, 1, &first), 0);
+	for (uint64_t i = 1; i < MOST; i++)
+		if (take(s, i, i + 1, &g))
+			fail_msg("lease %llu was refused", (unsigned long long)i);
+	assert_int_equal(take(s, MOST, MOST + 1, &g), -ENOLCK);
+	assert_int_equal(status().leases, MOST);
+	assert_int_equal(take(other, 0, 1, &g), 0);
+	assert_int_equal(lm_return(s, first.lease, 0, BLOCK, NOW, &rest), 0);
+	assert_int_equal(take(s, MOST, MOST + 1, &g), 0);
+	assert_int_equal(take(s, 0, 1, &g), -ENOLCK);
+}
+
+static void session_and_mount_have_so_many_range_pins(void **state)
+{
+	struct lm_session *s = NULL;
+	struct lm_grant g;
+	uint64_t pin = 0, refused = 0;
+
+	for (uint32_t n = 0; n < LM_PINS_MAX / LM_PINS_PER_SESSION_MAX; n++) {
+		s = open_session(100 + n);
+		assert_int_equal(take(s, 0, LM_PINS_PER_SESSION_MAX / BLOCK, &g), 0);
+		for (uint32_t i = 0; i < LM_PINS_PER_SESSION_MAX; i++)
+			if (lm_pin(s, g.lease, i, i + 1, 0, &pin))
+				fail_msg("pin %u of session %u was refused", i, n);
+		assert_int_equal(lm_pin(s, g.lease, 0, 1, 0, &refused), -ENOLCK);
+		assert_int_equal(lm_unpin(s, pin, NOW), 0);
+		assert_int_equal(lm_pin(s, g.lease, 0, 1, 0, &pin), 0);
+	}
+	assert_int_equal(status().range_pins, LM_PINS_MAX);
+	s = open_session(99);
+	assert_int_equal(take(s, 0, LM_PINS_PER_SESSION_MAX / BLOCK, &g), 0);
+	assert_int_equal(lm_pin(s, g.lease, 0, 1, 0, &refused), -ENOLCK);
+	assert_int_equal(refused, 0);
+	assert_int_equal(status().range_pins, LM_PINS_MAX);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(session_has_so_many_leases, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			session_and_mount_have_so_many_range_pins, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("leasemgr_limits", tests, NULL, NULL);
+}
