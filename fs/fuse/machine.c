@@ -50,8 +50,9 @@ int machine_open_process(uint32_t pid, uint64_t start_time, int *pidfd)
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t found;
 
+	/* The number is a thread's now: EINVAL, and since Linux 6.15 ENOENT. */
 	if (fd < 0)
-		return errno == EINVAL ? -ESRCH : -errno;
+		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 	/* Asked after the opening: if the time is right, the descriptor is that process's. */
 	if (machine_process_start(pid, &found) || found != start_time) {
 		close(fd);
