@@ -45,7 +45,7 @@ def main():
             at += field_bytes(kind, known)
         assert at == size, "%s: fields of %d bytes" % (name, at)
     calls = re.findall(r"\| ([A-Z]+) \| (\d+) \| ([13]) \|", page)
-    assert len(calls) == 26, calls
+    assert len(calls) == 27, calls
     for name, number, direction in calls:
         value = "%su << 30 | %du << 16 | 0xf5u << 8 | %s" % (
             direction, known[name.lower()][0], number)
