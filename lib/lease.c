@@ -371,13 +371,30 @@ static int return_range_locked(struct leasefs_lease *l, uint64_t start, uint64_t
 	return error;
 }
 
+/* A lease that is being taken for a managed mapping, and in the middle of a call. */
+static bool is_coming_locked(const struct leasefs_lease *l)
+{
+	const struct lfs_piece *p;
+
+	LIST_FOREACH(p, &l->pieces, link)
+	if (p->coming)
+		return true;
+	return false;
+}
+
+/*
+ * `leave`: the memory goes on as a mapping of the file. What is being taken, and may stand behind a
+ * fence, is awaited first (can_catch_up()): it becomes one again.
+ */
 static int return_all_locked(struct leasefs_lease *l, bool leave)
 {
 	int error = lfs_is_pinned_locked(l) ? -EBUSY : 0;
 
 	if (error)
 		return error;
-	lfs_retire_locked(l);
+	lfs_retire_locked(l, leave);
+	if (leave && is_coming_locked(l))
+		return -EBUSY;
 	error = return_range_locked(l, l->offset, l->offset + l->length);
 	if (!error || error == -ENOENT)
 		error = acknowledge_locked(l);
@@ -399,17 +416,6 @@ static void abandon(struct leasefs_lease *l)
 	while ((p = LIST_FIRST(&l->pieces)))
 		lfs_remove_piece(p);
 	pthread_mutex_unlock(&l->lock);
-}
-
-/* A lease that is being taken for a managed mapping, and in the middle of a call. */
-static bool is_coming_locked(const struct leasefs_lease *l)
-{
-	const struct lfs_piece *p;
-
-	LIST_FOREACH(p, &l->pieces, link)
-	if (p->coming)
-		return true;
-	return false;
 }
 
 /*

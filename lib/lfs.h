@@ -288,7 +288,8 @@ void lfs_ask_at(struct leasefs_lease *l, uint64_t at_ns);
 void lfs_ask_all(struct leasefs_session *s, uint64_t inode);
 /* Those whose time has come. When the next one's does; UINT64_MAX: never. */
 uint64_t lfs_retake_due(struct leasefs_session *s);
-void lfs_retire_locked(struct leasefs_lease *l); /* takes nothing any more */
+/* Takes nothing any more. `stays`: the memory outlives the lease, as a mapping of the file. */
+void lfs_retire_locked(struct leasefs_lease *l, bool stays);
 /* A part of a piece becomes a mapping of the file, and is returned. */
 int lfs_leave_locked(struct leasefs_lease *l, struct lfs_piece *p, uint64_t start, uint64_t end);
 int lfs_to_file_locked(struct leasefs_lease *l, uint64_t start, uint64_t end);

@@ -80,10 +80,12 @@ void lfs_free_managed(struct leasefs_lease *l)
 	l->managed = NULL;
 }
 
-void lfs_retire_locked(struct leasefs_lease *l)
+void lfs_retire_locked(struct leasefs_lease *l, bool stays)
 {
-	if (l->managed)
-		l->managed->retired = true;
+	if (!l->managed)
+		return;
+	l->managed->retired = true;
+	l->managed->stays = stays;
 }
 
 void lfs_describe_managed_locked(struct leasefs_lease *l, struct leasefs_lease_state *out)

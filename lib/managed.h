@@ -16,6 +16,7 @@ struct lfs_managed {
 	char *path;             /* NULL: could not be told */
 	bool user_faults;
 	bool retired;               /* asks for nothing any more */
+	bool stays;                 /* retired, but its memory is not going to be unmapped */
 	_Atomic uint64_t ask_at_ns; /* when to ask, if no event tells sooner; 0: not */
 	uint64_t delay_ns;          /* from giving way to asking */
 	uint64_t came_back_ns;

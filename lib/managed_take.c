@@ -108,7 +108,8 @@ static int to_direct_locked(struct leasefs_lease *l, struct lfs_piece *p, struct
 		error = lfs_map_piece_locked(l, p);
 	if (!error)
 		p->coming = false;
-	else if (!l->managed->retired && lfs_map_file_locked(l, start, end, false))
+	else if ((!l->managed->retired || l->managed->stays) &&
+		 lfs_map_file_locked(l, start, end, false))
 		(void)lfs_hide_locked(l, start, end);
 	lfs_lower_fence(fence, at, end - start);
 	return error;

@@ -4,18 +4,22 @@
  * through functions of this program, which the linker finds before the C library's.
  *
  * A reader of events is held when it has read, and has applied nothing yet; or the daemon's limit
- * of leases is reached (a million of a session, which would take long to have).
+ * of leases is reached (a million of a session, which would take long to have); or a managed
+ * mapping is held on its way back, before the commit, when its fence is up.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +44,12 @@ struct reader {
 
 static _Thread_local struct reader *self;
 static _Atomic bool limit_is_reached;
+static struct {
+	_Atomic bool after_grant; /* hold the first COMMIT after the next GRANT */
+	_Atomic bool hold;        /* the next */
+	sem_t is_there;
+	sem_t let_go;
+} commit;
 
 static void *next_of(const char *name)
 {
@@ -79,6 +89,12 @@ int ioctl(int fd, unsigned long number, ...)
 		errno = ENOLCK;
 		return -1;
 	}
+	if (number == LEASEFS_IOC_GRANT && atomic_exchange(&commit.after_grant, false))
+		commit.hold = true;
+	if (number == LEASEFS_IOC_COMMIT && atomic_exchange(&commit.hold, false)) {
+		sem_post(&commit.is_there);
+		sem_wait(&commit.let_go);
+	}
 	if (!next)
 		next = next_of("ioctl");
 	return next(fd, number, data);
@@ -115,33 +131,38 @@ static void end_reader(struct reader *r)
 	sem_destroy(&r->let_go);
 }
 
-static void await_read(struct reader *r)
+static void await(sem_t *sem)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += BED_PATIENCE_MS / 1000;
-	assert_int_equal(sem_timedwait(&r->has_read, &until), 0);
+	assert_int_equal(sem_timedwait(sem, &until), 0);
+}
+
+/* The number of the system call that a thread is in; -1: it runs. */
+static long call_of(pid_t tid)
+{
+	char path[64];
+	long number = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)tid);
+	file = tid ? fopen(path, "re") : NULL;
+	if (file && fscanf(file, "%ld", &number) != 1)
+		number = -1;
+	if (file)
+		fclose(file);
+	return number;
 }
 
 /* It has come to its end, or waits for another thread: in a futex. */
 static bool goes_no_further(void *context)
 {
 	struct reader *r = context;
-	pid_t tid = __atomic_load_n(&r->tid, __ATOMIC_SEQ_CST);
-	char path[64];
-	long number = -1;
-	FILE *file;
 
-	if (__atomic_load_n(&r->ended, __ATOMIC_SEQ_CST))
-		return true;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)tid);
-	file = tid ? fopen(path, "re") : NULL;
-	if (file && fscanf(file, "%ld", &number) != 1)
-		number = -1; /* it runs */
-	if (file)
-		fclose(file);
-	return number == SYS_futex;
+	return __atomic_load_n(&r->ended, __ATOMIC_SEQ_CST) ||
+	       call_of(__atomic_load_n(&r->tid, __ATOMIC_SEQ_CST)) == SYS_futex;
 }
 
 static void take_away(unsigned first, unsigned end)
@@ -167,7 +188,7 @@ static void events_are_applied_in_the_order_in_which_they_were_sent(void **state
 	assert_int_equal(leasefs_take_lease(session, fd, 0, 0, LEASEFS_TAKE_WRITE, &lease), 0);
 	take_away(16, 24);
 	start_reader(&slow, session, true);
-	await_read(&slow);
+	await(&slow.has_read);
 	take_away(40, 48);
 	start_reader(&quick, session, false);
 	wait_until(goes_no_further, &quick, "the other reader");
@@ -218,11 +239,91 @@ static void too_many_leases_are_enolck(void **state)
 	close(fd);
 }
 
+struct leaver {
+	pthread_t thread;
+	struct leasefs_lease *lease;
+	_Atomic pid_t tid;
+	_Atomic bool has_left;
+	int error;
+};
+
+static void *leave(void *argument)
+{
+	struct leaver *l = argument;
+
+	l->tid = (pid_t)syscall(SYS_gettid);
+	l->error = leasefs_leave_mapping(l->lease);
+	l->has_left = true;
+	return NULL;
+}
+
+/* It is through, or between two tries: in a poll(2) of nothing. */
+static bool has_tried(void *context)
+{
+	struct leaver *l = context;
+	long number = call_of(l->tid);
+
+#ifdef SYS_poll
+	if (number == SYS_poll)
+		return true;
+#endif
+	return l->has_left || number == SYS_ppoll;
+}
+
+static bool has_given_way(void *context)
+{
+	struct leasefs_lease_state s;
+
+	assert_int_equal(leasefs_get_lease(context, &s), 0);
+	return s.gave_way > 0;
+}
+
+/* Memory that is left while it comes back is a mapping of the file, and not behind the fence. */
+static void memory_left_on_its_way_back_is_the_file(void **state)
+{
+	int fd = bed_file("f", 4 * BLOCK);
+	struct leasefs_session *session;
+	struct leaver leaver = {0};
+	unsigned char *bytes;
+	void *memory;
+
+	if (!can_come_back())
+		skip();
+	assert_int_equal(sem_init(&commit.is_there, 0, 0), 0);
+	assert_int_equal(sem_init(&commit.let_go, 0, 0), 0);
+	assert_int_equal(leasefs_open_session_at(fd, 0, &session), 0);
+	assert_int_equal(leasefs_map_managed(session, fd, 0, 4 * BLOCK, LEASEFS_TAKE_WRITE,
+				 &leaver.lease, &memory),
+		0);
+	commit.after_grant = true;
+	assert_int_equal(bed_other("punch", bed_path("f"), BLOCK, BLOCK), 0);
+	wait_until(has_given_way, leaver.lease, "the mapping to give way");
+	await(&commit.is_there);
+	assert_int_equal(pthread_create(&leaver.thread, NULL, leave, &leaver), 0);
+	wait_until(has_tried, &leaver, "the other thread to leave");
+	assert_false(leaver.has_left);
+	sem_post(&commit.let_go);
+	assert_int_equal(pthread_join(leaver.thread, NULL), 0);
+	assert_int_equal(leaver.error, 0);
+	bytes = memory;
+	assert_int_equal(differs(bytes, 0, BLOCK), -1);
+	assert_int_equal(bytes[BLOCK], 0);
+	bytes[3 * BLOCK] = 'm';
+	assert_int_equal(bed_other("fill", bed_path("f"), 2 * BLOCK, 'o'), 0);
+	assert_int_equal(bytes[2 * BLOCK], 'o');
+	assert_int_equal(munmap(memory, 4 * BLOCK), 0);
+	assert_int_equal(leasefs_close_session(session), 0);
+	sem_destroy(&commit.is_there);
+	sem_destroy(&commit.let_go);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(events_are_applied_in_the_order_in_which_they_were_sent),
 		cmocka_unit_test(too_many_leases_are_enolck),
+		cmocka_unit_test(memory_left_on_its_way_back_is_the_file),
 	};
 	int failed;
 
