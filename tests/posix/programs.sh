@@ -174,7 +174,7 @@ case_fio_verify() {
 	done
 }
 
-# Each stressor (its io-uring one fails everywhere) runs a fixed number of operations or two seconds, whichever comes first. Status 3
+# Each stressor (its io-uring one fails everywhere) runs a fixed number of operations or one second, whichever comes first. Status 3
 # and 4 mean that the stressor can't run here.
 STRESSORS='access acl aio aiol chattr chmod chown copy-file dentry dir dirdeep dirmany dup
 	fallocate fcntl fiemap file-ioctl filename flock fpunch fstat getdent handle hdd
@@ -190,7 +190,7 @@ case_stress_ng() {
 		grep -q -- "--$stressor N" <<<"$known" || continue
 		status=0
 		timeout --kill-after=5 60 stress-ng --temp-path "$MNT/stress" --seed 1 --verify \
-			--timeout 2s "--$stressor" 2 "--$stressor-ops" 5000 \
+			--timeout 1s "--$stressor" 2 "--$stressor-ops" 5000 \
 			>"$CASE_DIR/stress.log" 2>&1 || status=$?
 		case $status in
 		0) echo "$stressor: ok" ;;
