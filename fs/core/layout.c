@@ -24,12 +24,14 @@ struct listing {
 	unsigned max;
 	unsigned count;
 	uint64_t next;
-	bool broken; /* a mapping unit may be written in part; seen by its unwritten blocks */
+	bool broken; /* a mapping unit may be written in part */
 };
 
+/* It shares a unit with what is not in it; with the rest of itself, where the listing begins amid
+ * it. */
 static bool is_broken(const struct piece *piece)
 {
-	return piece->region && piece->unwritten &&
+	return piece->region &&
 	       ((piece->region_offset | piece->length) & (region_alignment(piece->region) - 1));
 }
 
@@ -82,25 +84,6 @@ static int list(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
 	if (!error)
 		error = file_walk(c, ip, record, offset, end, list_piece, l);
 	return error < 0 ? error : 0;
-}
-
-int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
-	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
-{
-	struct listing l = {.out = out, .max = max};
-	uint64_t end, given_end = offset + length;
-	int error = block_range(&offset, length, &end);
-
-	if (error)
-		return error;
-	inode_lock_read(ip);
-	error = list(c, ip, offset, end, &l);
-	inode_unlock(ip);
-	if (error)
-		return error;
-	*count = l.count;
-	*next = l.next >= end ? given_end : l.next;
-	return 0;
 }
 
 /* ---- prepare --------------------------------------------------------------------------------- */
@@ -297,6 +280,7 @@ static int settle_step(struct core *c, struct tx *tx, struct inode *ip, struct m
 	return 0;
 }
 
+/* Units whole, whatever part of them is listed: a file's stand at multiples of their size in it. */
 static int settle_and_list(
 	struct core *c, struct inode *ip, uint64_t offset, uint64_t end, struct listing *l)
 {
@@ -305,17 +289,19 @@ static int settle_and_list(
 
 	if (error)
 		return error;
-	error = in_steps(c, ip, offset >> BLOCK_SHIFT, end >> BLOCK_SHIFT, settle_step);
+	error = in_steps(c, ip, (offset & ~(uint64_t)(HUGE_SIZE - 1)) >> BLOCK_SHIFT,
+		((end + HUGE_SIZE - 1) & ~(uint64_t)(HUGE_SIZE - 1)) >> BLOCK_SHIFT, settle_step);
 	if (!error)
 		error = list(c, ip, offset, end, l);
 	inode_unlock(ip);
 	return error;
 }
 
-int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
-	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
+/* ---- listings -------------------------------------------------------------------------------- */
+
+static int make_listing(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	bool mappable, struct listing *l)
 {
-	struct listing l = {.out = out, .max = max};
 	uint64_t end, given_end = offset + length;
 	bool asked = false;
 	int error = block_range(&offset, length, &end);
@@ -323,17 +309,41 @@ int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint
 	if (error)
 		return error;
 	inode_lock_read(ip);
-	error = list(c, ip, offset, end, &l);
+	error = list(c, ip, offset, end, l);
 	inode_unlock(ip);
-	if (!error && l.broken) {
+	if (!error && mappable && l->broken) {
 		do {
-			error = settle_and_list(c, ip, offset, end, &l);
+			error = settle_and_list(c, ip, offset, end, l);
 		} while (error == -ENOSPC && core_reclaim(c, &asked));
 	}
+	if (l->next >= end)
+		l->next = given_end;
+	return error;
+}
+
+int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
+{
+	struct listing l = {.out = out, .max = max};
+	int error = make_listing(c, ip, offset, length, false, &l);
+
 	if (error)
 		return error;
 	*count = l.count;
-	*next = l.next >= end ? given_end : l.next;
+	*next = l.next;
+	return 0;
+}
+
+int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
+	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next)
+{
+	struct listing l = {.out = out, .max = max};
+	int error = make_listing(c, ip, offset, length, true, &l);
+
+	if (error)
+		return error;
+	*count = l.count;
+	*next = l.next;
 	return 0;
 }
 
