@@ -143,7 +143,7 @@ static int step(struct model *m, const struct run_options *o, struct target *t, 
 {
 	if (op->kind == OP_READ && op->length > READ_BYTES_MAX)
 		return 0;
-	int64_t got = o->kind->run(t, op, bytes);
+	int64_t got = target_run(o->kind, t, op, bytes);
 	if (got == -ENOSPC && plausible_enospc(o, t, op))
 		return check_touched(m, o, t, op) < 0 ? -1 : RAN_OUT;
 	uint64_t done = UINT64_MAX;

@@ -189,7 +189,7 @@ static int shared_step(struct worker *w, const struct op *op, void *bytes)
 	}
 	if (!prefixed(op, SHARED, &there))
 		return 0;
-	int64_t got = s->kind->run(s->target, &there, bytes);
+	int64_t got = target_run(s->kind, s->target, &there, bytes);
 	w->shared_ops++;
 	w->shared_done += got >= 0;
 	return explained(got) ? 0 : complain(w, &there, got, "an error that a race explains");
@@ -207,7 +207,7 @@ static int own_step(
 		return compare_tree(m, &target_below, (struct target *)(void *)&below);
 	if (!prefixed(op, prefix, &there))
 		return 0;
-	int64_t got = s->kind->run(s->target, &there, bytes);
+	int64_t got = target_run(s->kind, s->target, &there, bytes);
 	if (got == -ENOSPC && s->small)
 		return 0;
 	bool counts = op->kind >= OP_WRITE && op->kind <= OP_COPY && op->kind != OP_READ;
@@ -257,7 +257,7 @@ static int make_directory(struct stress *s, const char *name)
 {
 	struct op op = {.kind = OP_MKDIR, .mode = 0755};
 	snprintf(op.path, sizeof(op.path), "%s", name);
-	int64_t r = s->kind->run(s->target, &op, NULL);
+	int64_t r = target_run(s->kind, s->target, &op, NULL);
 	if (r < 0)
 		fprintf(stderr, "mkdir %s: %s\n", name, strerror((int)-r));
 	return r < 0 ? -1 : 0;

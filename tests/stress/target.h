@@ -23,7 +23,7 @@ struct target_options {
 	uint64_t pool_bytes;   /* 0: mkfs's default */
 	uint64_t meta_bytes;   /* 0: mkfs's choice */
 	uint32_t domains;
-	bool units;            /* in process: region 0 is allocated by units of 2 MiB */
+	bool units;                /* in process: region 0 is allocated by units of 2 MiB */
 	const char *programs;      /* the build directory, for the daemon and the tools */
 	const char *mount_options; /* or NULL */
 };
@@ -36,7 +36,21 @@ struct target_space {
 struct target_kind {
 	const char *name;
 	struct target *(*open)(const struct target_options *options); /* says why not; NULL */
-	int64_t (*run)(struct target *t, const struct op *op, void *read_bytes);
+
+	/* What target_run() calls, by the kind of operation. */
+	int64_t (*make)(struct target *t, const struct op *op); /* not by tmpfile */
+	int64_t (*make_link)(struct target *t, const struct op *op);
+	int64_t (*remove_name)(struct target *t, const struct op *op);
+	int64_t (*rename_name)(struct target *t, const struct op *op);
+	int64_t (*crowd)(struct target *t, const struct op *op); /* many names, made or removed */
+	int64_t (*change_attributes)(struct target *t, const struct op *op);
+	int64_t (*data)(struct target *t, const struct op *op, void *read_bytes);
+	int64_t (*hold)(struct target *t, const struct op *op); /* fills a slot */
+	int64_t (*close_slot)(struct target *t, const struct op *op);
+	int64_t (*crash)(struct target *t);
+	int64_t (*remount)(struct target *t);
+
+	/* What looks. */
 	int (*stat)(struct target *t, const char *path, struct stat *out);
 	int (*list)(struct target *t, const char *path,
 		int (*emit)(void *context, const char *name, uint64_t ino, uint8_t type),
@@ -54,6 +68,11 @@ struct target_kind {
 	/* Removes what a run that died left in the directory. */
 	void (*clean_up)(const struct target_options *options);
 };
+
+/* Carries an operation out. `read_bytes`: room for what OP_READ reads. */
+int64_t target_run(
+	const struct target_kind *kind, struct target *t, const struct op *op, void *read_bytes);
+
 /* Removes the pool and the mount point in the directory. */
 void remove_pool(const char *directory);
 
