@@ -110,7 +110,7 @@ static int check_group(struct space_check *s, uint32_t group)
 		r = view_bitmap(s->v, &g, &bitmap);
 	if (r == -EUCLEAN)
 		return bad_bitmap(s->v, s->id, group, s->name);
-	if (r < 0)
+	if (r)
 		return r;
 	if (bitmap->space != s->id || bitmap->group != group)
 		return bad_bitmap(s->v, s->id, group, s->name);

@@ -36,13 +36,13 @@ static void read_name(pid_t pid, char name[64])
 	int fd;
 	ssize_t n;
 
+	memset(name, 0, 64);
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, name, 63);
 	if (fd >= 0)
 		close(fd);
 	assert_true(n > 0);
-	name[n] = '\0';
 }
 
 static void is_never_taken_for_the_daemon(void **state)
