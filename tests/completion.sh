@@ -7,7 +7,7 @@
 
 set -u
 BUILD=$(cd "$1" && pwd) || exit 1
-HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+HERE=$(cd "$(dirname "$(realpath "$0")")/.." && pwd) || exit 1
 WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 mkdir "$WORK/bin" "$WORK/pools" "$WORK/pools/one" "$WORK/pools/two"

@@ -5,7 +5,7 @@
 # release, used there, and removed without a trace. TAP.
 
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$(realpath "$0")")/.." || exit 1
 SOURCE=$PWD
 # shellcheck source=tests/packages.sh
 . tests/packages.sh

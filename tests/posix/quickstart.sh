@@ -57,6 +57,34 @@ case_interrupted() {
 	fsck.leasefs -n "$LEASEFS_POOL"
 }
 
+# By a link to it, or to its directory, and with a CDPATH: it finds the tree that it is of.
+case_called_by_a_link() {
+	use_quickstart
+	ln -s "$SOURCE/tools" "$CASE_DIR/programs"
+	ln -s "$SOURCE/tools/quickstart" "$CASE_DIR/quick start"
+	mkdir -p "$CASE_DIR/elsewhere/tools"
+	"$CASE_DIR/programs/quickstart" --down | grep -q "nothing is mounted"
+	"./quick start" --down | grep -q "nothing is mounted"
+	(cd "$SOURCE" && CDPATH=$CASE_DIR/elsewhere tools/quickstart --down) |
+		grep -q "nothing is mounted"
+}
+
+# What the compiler says is shown, without a terminal too.
+case_build_that_fails() {
+	use_quickstart
+	mkdir -p "$CASE_DIR/builds.bad/build/meson-logs" "$CASE_DIR/bin"
+	: >"$CASE_DIR/builds.bad/build/build.ninja"
+	cat >"$CASE_DIR/bin/ninja" <<-'END'
+		#!/bin/sh
+		echo "super.c:7: error: no such thing"
+		echo "ninja: build stopped: subcommand failed."
+		exit 1
+	END
+	chmod +x "$CASE_DIR/bin/ninja"
+	LEASEFS_BUILD_ROOT=$CASE_DIR/builds.bad PATH=$CASE_DIR/bin:$PATH \
+		refuses "error: no such thing" quickstart "$CASE_DIR/mnt"
+}
+
 case_nowhere_to_go() {
 	use_quickstart
 	need_root
