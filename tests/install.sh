@@ -120,6 +120,42 @@ pages_are_links_or_text() {
 	return 0
 }
 
+# page_options PAGE: the options that it tells in bold.
+page_options() {
+	sed 's/\\//g' "$1" | grep -oE '\*--?[A-Za-z][a-z-]*[=*]' | tr -d '*=' | sort -u
+}
+
+# help_options PROGRAM: those at the beginning of a line, and in the lines of usage.
+help_options() {
+	"$1" --help 2>/dev/null | sed -n 's/^ \+\(-.*\)/\1/; s/   *[^-].*//; /^-/p; /^[Uu]sage/p' |
+		grep -oE -e '(^|[][ ,|])--?[A-Za-z][a-z-]*' | grep -oE -e '-.*' | sort -u
+}
+
+# Whatever a program says that it takes is in its page, and the other way round.
+options_are_on_pages() {
+	local page program differ=0
+	for page in leasefs.8 mkfs.leasefs.8 fsck.leasefs.8 leasectl.8 leasescript.1; do
+		program=$(find "$WORK/root$PREFIX"/*bin -name "${page%.*}")
+		diff <(help_options "$program") <(page_options "$HERE/man/$page.scd" |
+			grep -vx -e '-[ap]') >"$WORK/options" || {
+			echo "${page%.*}, in its help < and its page >:" && cat "$WORK/options"
+			differ=1
+		}
+	done
+	for word in $("$WORK/root$PREFIX/bin/leasectl" --help |
+		sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p'); do
+		grep -q "^\*$word\*" "$HERE/man/leasectl.8.scd" || { echo "leasectl $word" && differ=1; }
+	done
+	for word in $("$WORK/root$PREFIX/bin/leasefs" --help | awk '
+		/^Options of the / { inside = 1; mount = /mount:/; next }
+		/^$/ { inside = 0 }
+		inside && mount { for (i = 1; i <= NF; i++) print $i }
+		inside && !mount && /^    [a-z]/ { print $1 }'); do
+		grep -q "\*${word%=}[=*]" "$HERE/man/leasefs.8.scd" || { echo "-o $word" && differ=1; }
+	done
+	return "$differ"
+}
+
 # What the library exports; but for what its inline functions alone call.
 calls_have_pages() {
 	local name missing=0
@@ -167,6 +203,7 @@ if command -v "${CXX:-c++}" >/dev/null 2>&1; then
 else
 	pass_over "headers are C++17" "there is no C++ compiler"
 fi
+check "options are in help and in manual pages" options_are_on_pages
 if command -v man >/dev/null 2>&1 && command -v scdoc >/dev/null 2>&1; then
 	check "manual pages" pages_are_links_or_text
 	check "every call has its page" calls_have_pages

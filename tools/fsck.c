@@ -43,8 +43,10 @@ struct checker {
 static const char usage_text[] =
 	"usage: fsck.leasefs [-n|-y] [-v] POOL\n"
 	"  -n  say what is wrong, change nothing\n"
-	"  -y  repair what can be repaired\n"
+	"  -y  repair what can be repaired; -a and -p are the same\n"
 	"  -v  tell what is being done, and every finding\n"
+	"  -h, --help     this text\n"
+	"  -V, --version  the version\n"
 	"Without -n or -y it asks, or does as with -n if there is no terminal.\n"
 	"Exit status: 0 clean, 1 repaired, 4 damage is left, 8 could not check, 16 usage.\n";
 

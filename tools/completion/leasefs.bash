@@ -77,7 +77,9 @@ _leasefs() {
 	mkfs.leasefs:-g | mkfs.leasefs:--group) _leasefs_paths -g "$cur" ;;
 	mkfs.leasefs:-D | mkfs.leasefs:--data) _leasefs_paths -f "$cur" ;;
 	mkfs.leasefs:-[smL] | mkfs.leasefs:--size | mkfs.leasefs:--meta-size | mkfs.leasefs:--label) ;;
-	leasescript:--mount) _leasefs_paths -d "$cur" ;;
+	leasescript:--mount | leasescript:--pools) _leasefs_paths -d "$cur" ;;
+	leasescript:--slow) ;;
+	leasescript:--options) _leasefs_complete_list leasefs "$cur" ;;
 	*)
 		case ${program##*/}:$cur in
 		mkfs.leasefs:--domains=*) _leasefs_words "--domains=single --domains=uid" "$cur" ;;

@@ -160,6 +160,8 @@ int verbs_usage(FILE *out)
 	for (unsigned i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
 		fprintf(out, "  %s\n", option_help[i]);
 	fprintf(out,
+		"  -h, --help          this text, or that of a verb\n"
+		"  -V, --version       the version\n"
 		"\nThe mount may be left out where a FILE on it is named, or where there is only"
 		" one.\nA pool that is not mounted has a status alone.\n\n"
 		"A first look:      leasectl /mnt top\n"

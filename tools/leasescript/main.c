@@ -33,6 +33,9 @@ static void usage(FILE *out)
 		"slow\n"
 		"  --keep       leave the temporary directory behind\n"
 		"  --trace      print each step with its time, to standard error\n"
+		"  -h, --help   this text\n"
+		"  -V, --version\n"
+		"               the version\n"
 		"\n"
 		"Exit status: 0 if all hold, 1 if one does not, 2 if the command line is wrong.\n");
 }
