@@ -13,80 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- who is in whose way --------------------------------------------------------------------- */
-
-static bool is_own(const struct lm_change *c, const struct lease *l)
-{
-	const struct lm_session *s = l->session;
-
-	return c->kind != LM_WANT && c->pid && !s->process_gone && c->pid == s->pid;
-}
-
-/* Only exclusive leases matter to it. */
-static bool exclusive_only(const struct lm_change *c)
-{
-	return c->kind == LM_OVERWRITE || c->kind == LM_FILL ||
-	       (c->kind == LM_WANT && !c->exclusive);
-}
-
-/* The lease and the change cannot both be; `l` overlaps, and comes from the trees it looks at. */
-static bool conflicts(const struct lm_change *c, const struct lease *l)
-{
-	if (c->kind == LM_WANT)
-		return l->session != c->session && (c->exclusive || l->tree == TREE_EXCLUSIVE);
-	if (c->kind == LM_FREE || c->kind == LM_MOVE)
-		return true;
-	return l->tree == TREE_EXCLUSIVE && !is_own(c, l);
-}
-
-bool change_in_way_of(const struct lm_change *c, const struct lease *l)
-{
-	return l->tree < TREE_GHOSTS && c->state == CHANGE_PARKED && !c->passive &&
-	       conflicts(c, l) && !is_own(c, l);
-}
-
-bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive)
-{
-	if (c->kind == LM_FREE || c->kind == LM_MOVE)
-		return true;
-	if (c->kind == LM_WANT)
-		return c->session != s && !c->passive && (c->exclusive || exclusive);
-	return exclusive && !(c->pid && !s->process_gone && c->pid == s->pid);
-}
-
-struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end)
-{
-	struct range_node *n = range_tree_first(&in->changes, start, end);
-
-	return n ? container_of(n, struct lm_change, node) : NULL;
-}
-
-struct lm_change *change_next(
-	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end)
-{
-	struct range_node *n = range_tree_next(&in->changes, &c->node, start, end);
-
-	return n ? container_of(n, struct lm_change, node) : NULL;
-}
-
-struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at)
-{
-	struct lease *l = lease_first(at, c->inode, c->node.start, c->node.end, exclusive_only(c));
-
-	while (l && !conflicts(c, l))
-		l = lease_next(at);
-	return l;
-}
-
-static struct lease *next_conflict(struct lm_change *c, struct lease_cursor *at)
-{
-	struct lease *l = lease_next(at);
-
-	while (l && !conflicts(c, l))
-		l = lease_next(at);
-	return l;
-}
-
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 void change_free(struct lm_change *c)
@@ -123,7 +49,7 @@ static void let_go(struct lm_change *c)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at))
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at))
 		if (l->recalled)
 			lease_review_recall(l);
 }
@@ -175,7 +101,7 @@ static void report(struct lm_change *c, const struct lease *l, uint64_t now_ns)
 		.waited_ns = now_ns - c->began_ns,
 		.when_ns = now_ns,
 		.unbreakable = p && (p->flags & LM_PIN_UNBREAKABLE),
-		.own = is_own(c, l),
+		.own = change_is_own(c, l),
 	};
 
 	c->lm->status.busy++;
@@ -209,10 +135,10 @@ static void approve(struct lm_change *c, bool orphan, uint64_t now_ns)
 	struct lease *l;
 	uint64_t reserved = 0;
 
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
 		if (lease_reserve(l->session)) {
 			for (l = change_first_conflict(c, &at); reserved > 0;
-				l = next_conflict(c, &at)) {
+				l = change_next_conflict(c, &at)) {
 				lease_unreserve(l->session);
 				reserved--;
 			}
@@ -227,12 +153,12 @@ static void approve(struct lm_change *c, bool orphan, uint64_t now_ns)
 	timer_clear(c->lm, &c->timer);
 	count_parked(c, -1);
 	c->state = c->kind == LM_WANT ? CHANGE_READY : CHANGE_ACTIVE;
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 		bool whole = orphan && lease_pinned(l, c->node.start, c->node.end);
 		struct lease *ghost;
 
-		ghost = lease_revoke(l, c->node.start, c->node.end, whole, is_own(c, l));
+		ghost = lease_revoke(l, c->node.start, c->node.end, whole, change_is_own(c, l));
 		record_lease(ghost, LM_RECORD_REVOKE, ghost->node.start, ghost->node.end, c,
 			ghost->origin);
 		c->noted = true;
@@ -274,8 +200,8 @@ static struct view look(struct lm_change *c, bool all)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
-		bool own = is_own(c, l);
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
+		bool own = change_is_own(c, l);
 
 		v.in_use = v.in_use || l->in_use;
 		v.others = v.others || !own;
@@ -299,8 +225,8 @@ static bool waits_for_grace(struct lm_change *c)
 	struct lease *l =
 		c->lm->status.inherited && !c->passive ? change_first_conflict(c, &at) : NULL;
 
-	while (l && (!l->inherited || is_own(c, l)))
-		l = next_conflict(c, &at);
+	while (l && (!l->inherited || change_is_own(c, l)))
+		l = change_next_conflict(c, &at);
 	return l != NULL;
 }
 
@@ -385,10 +311,10 @@ static void signal_holders(struct lm_change *c, int number)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 
-		if (s->mark == mark || is_own(c, l) || !lease_pinned(l, c->node.start, c->node.end))
+		if (s->mark == mark || change_is_own(c, l) || !lease_pinned(l, c->node.start, c->node.end))
 			continue;
 		s->mark = mark;
 		record_lease(l, LM_RECORD_SIGNAL, l->node.start, l->node.end, c, (uint64_t)number);
@@ -412,7 +338,7 @@ static void recall_all(struct lm_change *c)
 	struct lease_cursor at;
 	struct lease *l;
 
-	for (l = change_first_conflict(c, &at); l; l = next_conflict(c, &at)) {
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
 		if (!change_in_way_of(c, l))
 			continue;
 		if (!c->noted)
@@ -507,39 +433,26 @@ static const struct lease *hopeless(struct lm_change *c)
 	for (; n; n = range_tree_next(&c->inode->pins, n, c->node.start, c->node.end)) {
 		struct pin *p = container_of(n, struct pin, node);
 
-		if (p->lease->tree >= TREE_GHOSTS || !conflicts(c, p->lease) ||
-			!(p->flags & LM_PIN_UNBREAKABLE) || is_own(c, p->lease))
+		if (p->lease->tree >= TREE_GHOSTS || !change_conflicts(c, p->lease) ||
+			!(p->flags & LM_PIN_UNBREAKABLE) || change_is_own(c, p->lease))
 			continue;
 		culprit = p->lease;
 		if (!p->lease->recalled)
 			source_mark(p->lease->session, &p->lease->source, PENDING_ADVISORY);
 	}
-	for (l = culprit ? NULL : change_first_conflict(c, &at); l; l = next_conflict(c, &at))
-		if (is_own(c, l) && lease_pinned(l, c->node.start, c->node.end))
+	for (l = culprit ? NULL : change_first_conflict(c, &at); l; l = change_next_conflict(c, &at))
+		if (change_is_own(c, l) && lease_pinned(l, c->node.start, c->node.end))
 			return l;
 	return culprit;
 }
 
-bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r)
+/* In the inode's tree, or -ENOMEM. Its policy and its time are still to be set. */
+static int enter(struct lm *lm, const struct lm_change_request *r, void *operation,
+	enum change_state state, struct lm_change **out)
 {
-	struct lm_change c = {.node = {.start = r->start, .end = r->end},
-		.pid = r->pid,
-		.kind = (uint8_t)r->kind,
-		.inode = leased_inode_find(lm, r->ino)};
-	struct lease_cursor at;
+	struct lm_change *c = malloc(sizeof(*c));
+	int error;
 
-	return !c.inode || !change_first_conflict(&c, &at);
-}
-
-int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
-	uint64_t now_ns, struct lm_change **out)
-{
-	const struct lease *culprit;
-	struct lm_change *c;
-	int result;
-
-	assert(r->start < r->end && r->kind != LM_WANT && r->policy->count > 0);
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	*c = (struct lm_change){.node = {.start = r->start, .end = r->end, .id = lm->next_id++},
@@ -551,27 +464,75 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 		.pid = r->pid,
 		.uid = r->uid,
 		.kind = (uint8_t)r->kind,
-		.state = CHANGE_PARKED,
-		.policy = *r->policy,
-		.began_ns = now_ns};
-	result = timer_reserve(lm);
-	if (!result) {
-		result = leased_inode_get(lm, r->ino, &c->inode);
-		if (result)
+		.state = (uint8_t)state};
+	error = timer_reserve(lm);
+	if (!error) {
+		error = leased_inode_get(lm, r->ino, &c->inode);
+		if (error)
 			timer_unreserve(lm);
 	}
-	if (result) {
+	if (error) {
 		free(c);
-		return result;
+		return error;
 	}
 	range_tree_insert(&c->inode->changes, &c->node);
+	*out = c;
+	return 0;
+}
+
+int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operation,
+	struct lm_change **out)
+{
+	struct lm_change asked = {.node = {.start = r->start, .end = r->end},
+		.pid = r->pid,
+		.kind = (uint8_t)r->kind,
+		.inode = leased_inode_find(lm, r->ino)};
+	struct lease_cursor at;
+	int error;
+
+	assert(r->start < r->end && r->kind != LM_WANT);
+	if (asked.inode && change_first_conflict(&asked, &at))
+		return -EAGAIN;
+	error = enter(lm, r, operation, CHANGE_ACTIVE, out);
+	if (error)
+		return error;
+	lm->status.active++;
+	if (lm->config.check)
+		lm_check(lm);
+	return 0;
+}
+
+bool lm_change_is_alone(const struct lm_change *c)
+{
+	const struct inode_leases *in = c->inode;
+
+	for (int tree = 0; tree < LEASE_TREES; tree++)
+		if (range_tree_first(&in->leases[tree], c->node.start, c->node.end))
+			return false;
+	return true;
+}
+
+int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
+	uint64_t now_ns, struct lm_change **out)
+{
+	const struct lease *culprit;
+	struct lease_cursor at;
+	struct lm_change *c;
+	int result;
+
+	assert(r->start < r->end && r->kind != LM_WANT && r->policy->count > 0);
+	result = enter(lm, r, operation, CHANGE_PARKED, &c);
+	if (result)
+		return result;
+	c->policy = *r->policy;
+	c->began_ns = now_ns;
 	count_parked(c, 1);
 	c->beginning = true;
 	culprit = hopeless(c);
 	if (culprit) {
 		fail_busy(c, culprit, now_ns);
 		result = c->result;
-	} else if (lm->status.parked > LM_PARKED_MAX) {
+	} else if (lm->status.parked > LM_PARKED_MAX && change_first_conflict(c, &at)) {
 		record_change(c, LM_RECORD_BUSY, NULL, 0);
 		fail(c, -EBUSY);
 		result = -EBUSY;

@@ -400,8 +400,17 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 void lm_change_end(struct lm_change *c, uint64_t now_ns); /* an ACTIVE one */
 /* 0: it was parked, and is no more: no verdict comes. -EALREADY: it was decided. */
 int lm_change_interrupt(struct lm_change *c, uint64_t now_ns);
-/* Would lm_change_begin() say 0 because no lease is in the way at all? */
-bool lm_change_is_free(struct lm *lm, const struct lm_change_request *r);
+/*
+ * Where no lease is in the way at all: as lm_change_begin() with the result 0, which asks for no
+ * policy and no time then, and however many are parked. -EAGAIN: something is; -ENOMEM.
+ */
+int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operation,
+	struct lm_change **out);
+/*
+ * An ACTIVE one that frees: nobody has a lease or a stale mapping on its range, so until it ends
+ * nobody gets one, and what it frees of its range need not be told with lm_freeing().
+ */
+bool lm_change_is_alone(const struct lm_change *c);
 bool lm_is_write_leased(const struct lm *lm, uint64_t ino);
 
 /*

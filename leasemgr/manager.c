@@ -62,10 +62,10 @@ int leased_inode_get(struct lm *lm, uint64_t ino, struct inode_leases **out)
 
 	if (!in) {
 		grow_buckets(lm);
-		in = calloc(1, sizeof(*in));
+		in = malloc(sizeof(*in));
 		if (!in)
 			return -ENOMEM;
-		in->ino = ino;
+		*in = (struct inode_leases){.ino = ino};
 		LIST_INSERT_HEAD(&lm->buckets[bucket_of(lm, ino)], in, bucket);
 		lm->inode_count++;
 	}

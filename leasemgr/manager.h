@@ -262,17 +262,23 @@ void pin_move(struct pin *p, struct lease *to); /* of the same session */
 void pin_end(struct pin *p);
 void pins_end(struct lease *l);
 
-/* change.c */
+/* conflict.c */
+bool change_is_own(const struct lm_change *c, const struct lease *l); /* of who asks for it */
+/* The lease and the change cannot both be; `l` overlaps, and comes from the trees it looks at. */
+bool change_conflicts(const struct lm_change *c, const struct lease *l);
+/* The leases that it cannot be together with. */
+struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at);
+struct lease *change_next_conflict(struct lm_change *c, struct lease_cursor *at);
 bool change_in_way_of(const struct lm_change *c, const struct lease *l); /* the lease delays it */
 bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive);
 struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end);
 struct lm_change *change_next(
 	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end);
+
+/* change.c */
 void change_decide(struct lm_change *c, uint64_t now_ns);
 void change_timer(struct lm_change *c, uint64_t now_ns);
 uint64_t change_deadline(const struct lm_change *c); /* of its rung; 0: none */
-/* The first lease that it cannot be together with. */
-struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at);
 /* Recalls again or cancels, as parked changes over the lease ask for. */
 void lease_review_recall(struct lease *l);
 void change_free(struct lm_change *c);

@@ -225,6 +225,7 @@ void range_tree_insert(struct range_tree *t, struct range_node *n)
 {
 	assert(n->start < n->end && n->id != 0);
 	n->next = NULL;
+	t->end = n->end > t->end ? n->end : t->end;
 	if (t->root && tree_insert(t, n)) {
 		if (t->list)
 			list_to_tree(t, LIST_STEP_MAX);
@@ -300,7 +301,16 @@ static void tree_to_list(struct range_tree *t)
 	t->height = 0;
 }
 
-void range_tree_remove(struct range_tree *t, struct range_node *n)
+static uint64_t end_of_all(const struct range_tree *t)
+{
+	uint64_t end = t->root ? largest_end(t->root) : 0;
+
+	for (const struct range_node *n = t->list; n; n = n->next)
+		end = n->end > end ? n->end : end;
+	return end;
+}
+
+static void unlink_node(struct range_tree *t, struct range_node *n)
 {
 	if (t->list && list_remove(t, n))
 		return;
@@ -315,6 +325,15 @@ void range_tree_remove(struct range_tree *t, struct range_node *n)
 	}
 	if (t->height == 1 && t->root->count <= LEAF_MIN)
 		tree_to_list(t);
+}
+
+void range_tree_remove(struct range_tree *t, struct range_node *n)
+{
+	uint64_t end = n->end;
+
+	unlink_node(t, n);
+	if (end == t->end) /* else it is another's */
+		t->end = end_of_all(t);
 }
 
 /* ---- search ---------------------------------------------------------------------------------- */
@@ -356,6 +375,8 @@ struct range_node *range_tree_after(const struct range_tree *t, uint64_t start, 
 	struct range_node *listed, *found = NULL;
 
 	assert(start < end);
+	if (t->end <= start)
+		return NULL;
 	listed = list_after(t, start, end, after_start, after_id);
 	if (t->root)
 		found = tree_after(t->root, t->height, start, end, after_start, after_id);
@@ -426,7 +447,7 @@ uint64_t range_tree_check(const struct range_tree *t)
 		last = (struct place){n->start, n->id};
 		count++;
 	}
-	assert(count == t->listed);
+	assert(count == t->listed && t->end == end_of_all(t));
 	if (!t->root)
 		return count;
 	assert(t->height > 0 && (t->height == 1 || t->root->count > 1));

@@ -15,6 +15,8 @@
  *  3. All leaves are equally deep. No node is empty; a root that is no leaf has two children.
  *  4. An inner node has of each child a key that is not above the child's first one and above all
  *     of the child before it (the first child's says nothing), and the largest end below the child.
+ *  5. Nothing ends past `end`, which is the largest one: what lies behind all that is in the tree,
+ *     as the end of a file often does, is answered without a look at it.
  *
  * Iteration has no state but a key, so a tree may change between two steps.
  */
@@ -35,6 +37,7 @@ struct tree_node;
 struct range_tree {
 	struct range_node *list;
 	struct tree_node *root; /* NULL: the list is all there is */
+	uint64_t end;
 	uint32_t listed;
 	uint32_t height; /* of the tree: 1 if the root is a leaf */
 };

@@ -28,7 +28,7 @@ static_assert(STEP_BLOCKS % HUGE_BLOCKS == 0, "steps end between units");
 static _Thread_local struct balance {
 	uint64_t taken;
 	uint64_t freed;
-	uint64_t asked; /* the inode whose blocks the arbiter was asked about; 0: none */
+	uint64_t asked; /* the inode of whose blocks the arbiter wants to hear; 0: none */
 } balance;
 
 int extent_tx_begin(struct core *c, struct tx **out)
@@ -297,8 +297,8 @@ static void tell(const struct removal *r, const struct extent *e, uint64_t start
 		return;
 	/* A transaction takes blocks of one file. */
 	assert(balance.asked == 0 || balance.asked == r->ip->ino);
-	balance.asked = r->ip->ino;
-	arbiter->freeing(arbiter->context, r->ip->ino, &extent);
+	if (arbiter->freeing(arbiter->context, r->ip->ino, &extent))
+		balance.asked = r->ip->ino;
 }
 
 /* Takes [start, end) of one extent away. */

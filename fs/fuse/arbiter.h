@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * arbiter.h - struct arbiter: leasemgr with a lock, a clock, and hands. For arbitrate.c, holder.c
- * and control*.c alone.
+ * arbiter.h - struct arbiter: leasemgr with a lock, a clock, and hands. For arbiter.c, arbitrate.c,
+ * holder.c and control*.c alone.
  *
  * Lock order: an inode's lock (core calls freeing() with it held) -> arbiter.lock -> locks of
  * core's spaces, of the engine and of the workers (leaves). Nothing that calls libfuse, an
@@ -41,6 +41,22 @@ SLIST_HEAD(kept_inode_list, kept_inode);
 struct stripe {
 	_Atomic uint64_t running; /* changes that leasemgr does not know */
 	char pad[56];
+};
+
+enum ticket_state { TICKET_ENTERING, TICKET_PARKED, TICKET_DECIDED, TICKET_RUNNING };
+
+/* Of one change that leasemgr knows: see arbitrate.c. */
+struct ticket {
+	TAILQ_ENTRY(ticket) link; /* parked: of arbiter.parked; decided: of the outbox */
+	struct work work;
+	struct arbiter *arbiter;
+	struct lm_change *change;
+	fuse_req_t req;
+	void (*resume)(void *operation, int verdict, struct ticket *ticket);
+	void *operation;
+	enum ticket_state state;
+	bool decided; /* while ENTERING */
+	int verdict;
 };
 
 /* An inode that leases keep. */
@@ -109,13 +125,17 @@ void arbiter_policy_of(struct arbiter *a, uint64_t ino, struct lm_policy *out);
  * arbitrate(), with the request as leasemgr has it. req may be NULL: then nothing interrupts it but
  * the daemon's end.
  */
-struct ticket;
 void arbiter_begin(struct arbiter *a, fuse_req_t req, const struct lm_change_request *r,
 	void (*resume)(void *operation, int verdict, struct ticket *ticket), void *operation);
 
 /* Each operation that is parked, until see() says false. Under arbiter.lock. */
 void arbiter_each_parked(
 	struct arbiter *a, bool (*see)(void *context, struct lm_change *c), void *context);
+
+/* arbitrate.c: leasemgr's verdict (under arbiter.lock), and what core asks and tells. */
+void arbiter_verdict(void *context, void *operation, struct lm_change *change, int verdict);
+bool arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent);
+void arbiter_freed(void *context, uint64_t ino, bool committed);
 
 /* holder.c: leasemgr's effects on a session. Under arbiter.lock. */
 bool holder_slot_pinned(void *context, void *owner, uint32_t slot);

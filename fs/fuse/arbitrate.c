@@ -17,147 +17,23 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "arbiter.h"
 #include "crash_point.h"
-#include "format.h"
-#include "log.h"
-#include "options.h"
-#include "records.h"
 
-enum ticket_state { TICKET_ENTERING, TICKET_PARKED, TICKET_DECIDED, TICKET_RUNNING };
-struct ticket {
-	TAILQ_ENTRY(ticket) link; /* parked: of arbiter.parked; decided: of the outbox */
-	struct work work;
-	struct arbiter *arbiter;
-	struct lm_change *change;
-	fuse_req_t req;
-	void (*resume)(void *operation, int verdict, struct ticket *ticket);
-	void *operation;
-	enum ticket_state state;
-	bool decided; /* while ENTERING */
-	int verdict;
-};
+/*
+ * What the thread is changing right now, after arbitrate_try(), if nobody has a lease or a stale
+ * mapping there: nobody gets one before arbitrate_end(), so leasemgr need not hear what is freed.
+ */
+static _Thread_local struct {
+	uint64_t ino; /* 0: nothing */
+	uint64_t start, end;
+} alone;
 
-/* ---- the clock and the lock ------------------------------------------------------------------ */
-
-uint64_t arbiter_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-void arbiter_lock(struct arbiter *a)
-{
-	pthread_mutex_lock(&a->lock);
-}
-
-static void log_conflict(const struct lm_conflict *c)
-{
-	char range[48];
-
-	if (c->end >= FILE_BYTES_MAX)
-		snprintf(range, sizeof(range), "[%llu, end)", (unsigned long long)c->start);
-	else
-		snprintf(range, sizeof(range), "[%llu, %llu)", (unsigned long long)c->start,
-			(unsigned long long)c->end);
-	log_notice("EBUSY: %s of inode %llu %s by process %u (uid %u) after %.3f s: %s"
-		   " [%llu, %llu) by session %llu, process %u (uid %u), lease %llx, %.3f s old",
-		c->operation, (unsigned long long)c->ino, range, c->pid, c->uid,
-		(double)c->waited_ns / 1e9,
-		c->own           ? "its own pin"
-		: c->unbreakable ? "pinned unbreakably"
-				 : "pinned",
-		(unsigned long long)c->pin_start, (unsigned long long)c->pin_end,
-		(unsigned long long)c->session, c->holder_pid, c->holder_uid,
-		(unsigned long long)c->lease, (double)c->lease_age_ns / 1e9);
-}
-
-static void resume_ticket(struct work *work)
-{
-	struct ticket *t = (struct ticket *)((char *)work - offsetof(struct ticket, work));
-	struct ticket *running = t->verdict == 0 ? t : NULL;
-
-	/* When this returns, no interrupt of it is being handled or will be. */
-	if (t->req)
-		fuse_req_interrupt_func(t->req, NULL, NULL);
-	t->state = TICKET_RUNNING;
-	crash_point(t->verdict ? "change_refused" : "change_approved");
-	t->resume(t->operation, t->verdict, running);
-	if (!running)
-		free(t);
-}
-
-/* Under the lock: before as many as one call may use are left. */
-static void reserve_ids(struct arbiter *a)
-{
-	uint64_t next = lm_next_number(a->lm);
-	int error;
-
-	if (a->ids_end == UINT64_MAX || next + IDS_AT_ONCE / 2 < a->ids_end)
-		return;
-	error = ids_reserve(core_run_dir_fd(a->daemon->core), next + IDS_AT_ONCE);
-	if (error)
-		log_error("run/ids: %s: after a restart, numbers may be used again",
-			strerror(-error));
-	a->ids_end = next + IDS_AT_ONCE;
-}
-
-void arbiter_unlock(struct arbiter *a)
-{
-	struct ticket_list decided = TAILQ_HEAD_INITIALIZER(decided);
-	struct holder_list told = STAILQ_HEAD_INITIALIZER(told);
-	struct kept_inode_list idle = a->idle;
-	struct lm_conflict conflicts[4];
-	unsigned conflict_count = 0;
-	uint64_t deadline_ns = lm_next_deadline(a->lm);
-
-	reserve_ids(a);
-	/* One that has moved away is met early, and set anew then: nearly all recalls end long
-	 * before theirs, and to wake the engine twice for each would take longer than the rest. */
-	if (deadline_ns < a->deadline_ns && a->engine) {
-		a->deadline_ns = deadline_ns;
-		engine_set_deadline(a->engine, deadline_ns);
-	}
-	while (a->conflicts_logged < a->conflict_count && conflict_count < 4)
-		conflicts[conflict_count++] =
-			a->conflicts[a->conflicts_logged++ % ARBITER_CONFLICTS];
-	a->conflicts_logged = a->conflict_count; /* of a flood, a few lines say enough */
-	TAILQ_CONCAT(&decided, &a->decided, link);
-	SLIST_INIT(&a->idle);
-	holder_take_told(a, &told);
-	pthread_mutex_unlock(&a->lock);
-
-	for (unsigned i = 0; i < conflict_count; i++)
-		log_conflict(&conflicts[i]);
-	holder_tell_all(&told);
-	while (!TAILQ_EMPTY(&decided)) {
-		struct ticket *t = TAILQ_FIRST(&decided);
-
-		TAILQ_REMOVE(&decided, t, link);
-		workers_give(a->workers, &t->work);
-	}
-	while (!SLIST_EMPTY(&idle)) {
-		struct kept_inode *k = SLIST_FIRST(&idle);
-
-		SLIST_REMOVE_HEAD(&idle, next);
-		core_put(a->daemon->core, k->inode, 1);
-		free(k);
-	}
-}
-
-/* ---- effects of leasemgr, under the lock ----------------------------------------------------- */
-
-static void on_verdict(void *context, void *operation, struct lm_change *change, int verdict)
+void arbiter_verdict(void *context, void *operation, struct lm_change *change, int verdict)
 {
 	struct arbiter *a = context;
 	struct ticket *t = operation;
@@ -173,110 +49,19 @@ static void on_verdict(void *context, void *operation, struct lm_change *change,
 	TAILQ_INSERT_TAIL(&a->decided, t, link);
 }
 
-static void on_conflict(void *context, const struct lm_conflict *conflict)
+static void resume_ticket(struct work *work)
 {
-	struct arbiter *a = context;
+	struct ticket *t = (struct ticket *)((char *)work - offsetof(struct ticket, work));
+	struct ticket *running = t->verdict == 0 ? t : NULL;
 
-	a->conflicts[a->conflict_count++ % ARBITER_CONFLICTS] = *conflict;
-}
-
-static void on_hold(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
-{
-	struct arbiter *a = context;
-
-	if (core_hold(a->daemon->core, region, region_offset, length))
-		log_error("cannot keep [%llu, +%llu) of region %u in quarantine",
-			(unsigned long long)region_offset, (unsigned long long)length, region);
-}
-
-static void on_release(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
-{
-	struct arbiter *a = context;
-
-	if (core_release(a->daemon->core, region, region_offset, length))
-		log_error("cannot release [%llu, +%llu) of region %u from quarantine",
-			(unsigned long long)region_offset, (unsigned long long)length, region);
-}
-
-static void *on_inode_used(void *context, uint64_t ino)
-{
-	struct arbiter *a = context;
-	struct kept_inode *k = a->spare_inode;
-
-	if (!ino)
-		return NULL; /* ghosts of an earlier daemon's, whose file is no more */
-	assert(k && a->granting && core_ino(a->granting) == ino);
-	a->spare_inode = NULL;
-	k->inode = a->granting;
-	core_hold_inode(a->daemon->core, k->inode, 1);
-	return k;
-}
-
-static void on_inode_idle(void *context, void *inode_owner)
-{
-	struct arbiter *a = context;
-	struct kept_inode *k = inode_owner;
-
-	if (k)
-		SLIST_INSERT_HEAD(&a->idle, k, next);
-}
-
-static const struct lm_ops effects = {
-	.slot_pinned = holder_slot_pinned,
-	.slot_recall = holder_slot_recall,
-	.slot_fresh = holder_slot_fresh,
-	.slot_split = holder_slot_split,
-	.slot_free = holder_slot_free,
-	.ready = holder_ready,
-	.verdict = on_verdict,
-	.signal_holder = holder_signal,
-	.conflict = on_conflict,
-	.hold = on_hold,
-	.release = on_release,
-	.inode_used = on_inode_used,
-	.inode_idle = on_inode_idle,
-	.session_gone = holder_session_gone,
-	.persist = holder_persist,
-	.pin_moved = holder_pin_moved,
-	.pin_gone = holder_pin_gone,
-	.happened = history_add,
-};
-
-/* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
-static void on_freeing(void *context, uint64_t ino, const struct core_extent *extent)
-{
-	struct arbiter *a = context;
-
-	if (!atomic_load(&a->leasing))
-		return;
-	pthread_mutex_lock(&a->lock);
-	lm_freeing(a->lm, ino, extent->offset, extent->offset + extent->length, extent->region,
-		extent->region_offset);
-	pthread_mutex_unlock(&a->lock); /* nothing is in the outbox: freeing decides nothing */
-	crash_point("blocks_held");
-}
-
-/* The same, when it has committed or has not. */
-static void on_freed(void *context, uint64_t ino, bool committed)
-{
-	struct arbiter *a = context;
-
-	if (!atomic_load(&a->leasing))
-		return;
-	pthread_mutex_lock(&a->lock);
-	lm_freed(a->lm, ino, committed);
-	pthread_mutex_unlock(&a->lock);
-}
-
-static void on_deadline(void *context)
-{
-	struct arbiter *a = context;
-
-	arbiter_lock(a);
-	a->deadline_ns = UINT64_MAX; /* the engine has forgotten it */
-	crash_point("deadline_come");
-	lm_tick(a->lm, arbiter_now());
-	arbiter_unlock(a);
+	/* When this returns, no interrupt of it is being handled or will be. */
+	if (t->req)
+		fuse_req_interrupt_func(t->req, NULL, NULL);
+	t->state = TICKET_RUNNING;
+	crash_point(t->verdict ? "change_refused" : "change_approved");
+	t->resume(t->operation, t->verdict, running);
+	if (!running)
+		free(t);
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -344,7 +129,8 @@ bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket 
 	struct stripe *s = stripe_of_thread(a);
 	struct lm_change_request r;
 	struct ticket *t;
-	bool is_free;
+	bool is_alone;
+	int error;
 
 	atomic_fetch_add(&s->running, 1);
 	if (!atomic_load(&a->leasing)) {
@@ -352,22 +138,27 @@ bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket 
 		return true;
 	}
 	atomic_fetch_sub(&s->running, 1);
-	t = calloc(1, sizeof(*t));
+	t = malloc(sizeof(*t));
 	if (!t)
 		return false;
-	t->arbiter = a;
-	t->state = TICKET_RUNNING;
+	*t = (struct ticket){.arbiter = a, .state = TICKET_RUNNING};
 	r = request_of(change);
-	r.policy = &a->policy; /* does not matter: nothing is in the way, or nothing is begun */
 	arbiter_lock(a);
-	is_free = lm_change_is_free(a->lm, &r) &&
-		  lm_change_begin(a->lm, &r, t, arbiter_now(), &t->change) == 0;
+	error = lm_change_try(a->lm, &r, t, &t->change);
+	is_alone = !error && lm_change_is_alone(t->change);
 	arbiter_unlock(a);
-	if (is_free)
-		*ticket = t;
-	else
+	if (error) {
 		free(t);
-	return is_free;
+		return false;
+	}
+	assert(!alone.ino);
+	if (is_alone) {
+		alone.ino = change->ino;
+		alone.start = change->start;
+		alone.end = change->end;
+	}
+	*ticket = t;
+	return true;
 }
 
 static void on_interrupt(fuse_req_t req, void *context)
@@ -378,7 +169,7 @@ static void on_interrupt(fuse_req_t req, void *context)
 	arbiter_lock(a);
 	if ((t->state == TICKET_PARKED || (t->state == TICKET_ENTERING && !t->decided)) &&
 		lm_change_interrupt(t->change, arbiter_now()) == 0)
-		on_verdict(a, t, NULL, -EINTR);
+		arbiter_verdict(a, t, NULL, -EINTR);
 	arbiter_unlock(a);
 }
 
@@ -464,6 +255,7 @@ void arbitrate_end(struct daemon *d, struct ticket *t)
 		return;
 	}
 	assert(t->state == TICKET_RUNNING);
+	alone.ino = 0;
 	crash_point("blocks_freed");
 	arbiter_lock(a);
 	lm_change_end(t->change, arbiter_now());
@@ -482,6 +274,33 @@ void arbiter_each_parked(
 		return;
 }
 
+/* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
+bool arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent)
+{
+	struct arbiter *a = context;
+	uint64_t start = extent->offset, end = start + extent->length;
+
+	if (!atomic_load(&a->leasing))
+		return false;
+	if (ino == alone.ino && alone.start <= start && end <= alone.end)
+		return false;
+	pthread_mutex_lock(&a->lock);
+	lm_freeing(a->lm, ino, start, end, extent->region, extent->region_offset);
+	arbiter_unlock_unchanged(a); /* freeing decides nothing */
+	crash_point("blocks_held");
+	return true;
+}
+
+/* The same, when it has committed or has not. */
+void arbiter_freed(void *context, uint64_t ino, bool committed)
+{
+	struct arbiter *a = context;
+
+	pthread_mutex_lock(&a->lock);
+	lm_freed(a->lm, ino, committed);
+	arbiter_unlock_unchanged(a);
+}
+
 bool arbitrate_direct_io(struct daemon *d, uint64_t ino)
 {
 	struct arbiter *a = d->arbiter;
@@ -495,120 +314,6 @@ bool arbitrate_direct_io(struct daemon *d, uint64_t ino)
 	return leased;
 }
 
-/* ---- life ------------------------------------------------------------------------------------ */
-
-/* With start_lock held, or before the first request. */
-int arbiter_start_threads(struct arbiter *a)
-{
-	int error = 0;
-
-	if (!a->workers)
-		error = workers_create(ARBITER_WORKERS, "leasefs-resume", &a->workers);
-	if (!error && !a->notifier)
-		error = workers_create(1, "leasefs-notify", &a->notifier);
-	if (!error && !a->engine)
-		error = engine_create(on_deadline, a, &a->engine);
-	return error;
-}
-
-/* With start_lock held. */
-int arbiter_begin_leasing(struct arbiter *a)
-{
-	int error = arbiter_start_threads(a);
-
-	if (error)
-		return error;
-	arbiter_lock(a);
-	a->opening++;
-	atomic_store(&a->leasing, true);
-	arbiter_unlock(a);
-	/* Changes that were begun before end by themselves: none of them waits for anything. */
-	for (unsigned i = 0; i < ARBITER_STRIPES; i++)
-		while (atomic_load(&a->stripes[i].running))
-			sched_yield();
-	return 0;
-}
-
-void arbiter_review_leasing(struct arbiter *a)
-{
-	struct lm_status status;
-
-	lm_get_status(a->lm, &status);
-	if (status.sessions == 0 && a->opening == 0)
-		atomic_store(&a->leasing, false);
-}
-
-void arbiter_end_opening(struct arbiter *a)
-{
-	arbiter_lock(a);
-	a->opening--;
-	arbiter_review_leasing(a);
-	arbiter_unlock(a);
-}
-
-static int first_ids(struct arbiter *a, uint64_t *first)
-{
-	int run_fd = core_run_dir_fd(a->daemon->core);
-	int error;
-
-	a->ids_end = UINT64_MAX;
-	if (run_fd < 0 || a->daemon->options->read_only)
-		return 0;
-	error = ids_read(run_fd, first);
-	if (!error)
-		error = ids_reserve(run_fd, *first + IDS_AT_ONCE);
-	if (!error)
-		a->ids_end = *first + IDS_AT_ONCE;
-	return error;
-}
-
-int arbitrate_start(struct daemon *d, struct diag *diag)
-{
-	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
-	struct arbiter *a = calloc(1, sizeof(*a));
-	struct lm_config config = {.ops = &effects, .context = a, .drain_ns = LM_DRAIN_NS_DEFAULT};
-	struct core_arbiter asked = {.context = a, .freeing = on_freeing, .freed = on_freed};
-	int error;
-
-	if (!a)
-		return diag_set(diag, -ENOMEM, "no memory");
-	if (lm_policy_parse(policy, &a->policy)) {
-		free(a);
-		return diag_set(diag, -EINVAL,
-			"policy=%s: expected a ladder such as %s or"
-			" recall:1s/signal=SIGBUS:500ms/kill:500ms/orphan",
-			policy, LM_POLICY_DEFAULT);
-	}
-	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed) ||
-		getrandom(a->boot, sizeof(a->boot), 0) != sizeof(a->boot)) {
-		free(a);
-		return diag_set(diag, -EIO, "no random bytes");
-	}
-	a->daemon = d;
-	error = first_ids(a, &config.first_id);
-	if (error) {
-		free(a);
-		return diag_set(diag, error, "the pool's run/ids: %s", strerror(-error));
-	}
-	error = history_start(&a->history);
-	if (!error)
-		error = lm_create(&config, &a->lm);
-	if (error) {
-		history_stop(&a->history);
-		free(a);
-		return diag_set(diag, error, "no memory");
-	}
-	a->deadline_ns = UINT64_MAX;
-	pthread_mutex_init(&a->start_lock, NULL);
-	pthread_mutex_init(&a->lock, NULL);
-	TAILQ_INIT(&a->parked);
-	TAILQ_INIT(&a->decided);
-	STAILQ_INIT(&a->told);
-	d->arbiter = a;
-	core_set_arbiter(d->core, &asked);
-	return 0;
-}
-
 void arbitrate_cancel(struct daemon *d)
 {
 	struct arbiter *a = d->arbiter;
@@ -620,27 +325,8 @@ void arbitrate_cancel(struct daemon *d)
 		int error = lm_change_interrupt(t->change, arbiter_now());
 
 		assert(!error); /* decided ones are not in the list */
-		on_verdict(a, t, NULL, -EINTR);
+		arbiter_verdict(a, t, NULL, -EINTR);
 	}
 	holder_cancel_reads(a);
 	arbiter_unlock(a);
-}
-
-/* After the last request and after control_stop(), which has ended every session. */
-void arbitrate_stop(struct daemon *d)
-{
-	struct arbiter *a = d->arbiter;
-
-	arbitrate_cancel(d);
-	engine_destroy(a->engine);
-	workers_destroy(a->workers);
-	workers_destroy(a->notifier);
-	core_set_arbiter(d->core, &(struct core_arbiter){NULL, NULL});
-	lm_destroy(a->lm);
-	history_stop(&a->history);
-	free(a->spare_inode);
-	pthread_mutex_destroy(&a->lock);
-	pthread_mutex_destroy(&a->start_lock);
-	free(a);
-	d->arbiter = NULL;
 }

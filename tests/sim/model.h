@@ -105,6 +105,7 @@ struct m_change {
 	uint64_t began_ns; /* its ladder */
 	int policy;
 	bool grace; /* it waits for inherited leases: the ladder has not begun */
+	bool alone; /* leasemgr need not hear what it frees */
 };
 
 struct model {

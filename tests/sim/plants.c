@@ -87,6 +87,14 @@ void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end
 	if (!due(lm, 10))
 		__real_lm_freeing(lm, ino, start, end, region, region_offset);
 }
+#elif defined(PLANT_ALONE_BESIDE_GHOSTS)
+/* Stale mappings are forgotten where no lease is in the way. */
+bool __real_lm_change_is_alone(const struct lm_change *c);
+bool __wrap_lm_change_is_alone(const struct lm_change *c);
+bool __wrap_lm_change_is_alone(const struct lm_change *c)
+{
+	return due(c->lm, 10) || __real_lm_change_is_alone(c);
+}
 #elif defined(PLANT_GRANT_OVER_RECALL)
 bool __real_change_blocks_grant(
 	const struct lm_change *c, const struct lm_session *s, bool exclusive);

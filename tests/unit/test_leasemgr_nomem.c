@@ -200,9 +200,9 @@ static int pin_range(struct world *w)
 	return lm_pin(w->a.session, w->lease.lease, 4 * K, 8 * K, LM_PIN_UNBREAKABLE, &pin);
 }
 
-static int change(struct world *w, uint64_t start, uint64_t end)
+static struct lm_change_request request(const struct world *w, uint64_t start, uint64_t end)
 {
-	const struct lm_change_request r = {
+	return (struct lm_change_request){
 		.ino = INO,
 		.start = start,
 		.end = end,
@@ -211,6 +211,11 @@ static int change(struct world *w, uint64_t start, uint64_t end)
 		.operation = "truncate",
 		.policy = &w->policy,
 	};
+}
+
+static int change(struct world *w, uint64_t start, uint64_t end)
+{
+	const struct lm_change_request r = request(w, start, end);
 
 	w->verdict = 1;
 	return lm_change_begin(w->lm, &r, w, w->now, &w->change);
@@ -225,6 +230,18 @@ static int change_of_nobodys(struct world *w)
 {
 	int error = change(w, 200 * K, 300 * K);
 
+	if (!error)
+		lm_change_end(w->change, w->now);
+	return error;
+}
+
+static int change_tried(struct world *w)
+{
+	struct lm_change_request r = request(w, 0, 4 * K);
+	int error;
+
+	r.ino = INO + 2;
+	error = lm_change_try(w->lm, &r, w, &w->change);
 	if (!error)
 		lm_change_end(w->change, w->now);
 	return error;
@@ -277,6 +294,7 @@ static const struct {
 	{"pin a range", pin_range, 0, false},
 	{"park a change", change_in_the_way, LM_PARKED, false},
 	{"change", change_of_nobodys, 0, false},
+	{"change, tried", change_tried, 0, false},
 	{"revoke", revoke_and_free, 0, true},
 	{"die pinned", die_pinned, 0, true},
 	{"close", close_alive, 0, true},
