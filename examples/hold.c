@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -282,8 +283,9 @@ static bool on_command(void)
 {
 	char line[64];
 
+	errno = 0;
 	if (!fgets(line, sizeof(line), stdin))
-		return option.seconds > 0;
+		return option.seconds > 0 || errno == EIO;
 	line[strcspn(line, "\n")] = '\0';
 	if (!strcmp(line, "quit"))
 		return false;
@@ -331,8 +333,8 @@ static void serve(void)
 		}
 		if (fds[1].revents && !on_command())
 			return;
-		if (fds[1].revents & POLLHUP && !(fds[1].revents & POLLIN))
-			fds[1].fd = -1; /* --seconds goes on without commands */
+		if (ferror(stdin) || (fds[1].revents & POLLHUP && !(fds[1].revents & POLLIN)))
+			fds[1].fd = -1; /* it goes on without commands */
 	}
 }
 
@@ -407,6 +409,7 @@ int main(int argc, char **argv)
 {
 	parse(argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGTTIN, SIG_IGN);        /* in the background of a terminal: EIO instead */
 	setvbuf(stdin, NULL, _IONBF, 0); /* poll(2) must see what is left */
 	control_fd = open_control(option.file);
 	hello = (struct leasefs_hello){.abi = LEASEFS_ABI,

@@ -5,6 +5,8 @@
  *     kv_reader TABLE write ROUNDS SEED    an ordinary program: pwrite, ftruncate, fallocate
  *     kv_reader TABLE read THREADS         looks keys up until its standard input ends
  *
+ * Readers in the background of a terminal go on until they are in the foreground, and it ends there.
+ *
  * The table is an array of slots, found by hashing the key. The readers have it mapped by a managed
  * mapping: direct pages for as long as nobody minds, a mapping of the file while somebody does.
  * They take no part in any of that: each lookup is a few loads, in a guard that makes an error of
@@ -16,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -158,6 +161,20 @@ static void *read_keys(void *argument)
 	return NULL;
 }
 
+/* In the background of a terminal the input is not ours: EIO, and SIGTTIN would stop us. */
+static void wait_for_end_of_input(void)
+{
+	ssize_t got;
+	char byte;
+
+	signal(SIGTTIN, SIG_IGN);
+	do {
+		got = read(STDIN_FILENO, &byte, 1);
+		if (got < 0 && errno == EIO)
+			sleep(1);
+	} while (got > 0 || (got < 0 && errno == EIO));
+}
+
 static int read_table(const char *path, unsigned threads)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -165,7 +182,6 @@ static int read_table(const char *path, unsigned threads)
 	struct leasefs_lease *lease;
 	struct leasefs_lease_state state;
 	pthread_t thread[THREADS_MAX];
-	char byte;
 
 	check(fd < 0 ? -errno : 0, path);
 	check(leasefs_enable_guard(), "the guard");
@@ -178,8 +194,7 @@ static int read_table(const char *path, unsigned threads)
 			"a thread");
 	printf("%u readers\n", threads);
 	fflush(stdout);
-	while (read(STDIN_FILENO, &byte, 1) > 0)
-		;
+	wait_for_end_of_input();
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < threads; i++)
 		pthread_join(thread[i], NULL);

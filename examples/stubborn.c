@@ -5,7 +5,7 @@
  *     stubborn [--unbreakable] FILE
  *
  * Leases all of FILE for writing, pins it, and says what it is told; it gives nothing back before
- * its standard input ends. In another terminal:
+ * its standard input ends, or, in the background of a terminal, before it is killed. Meanwhile:
  *
  *     truncate -s 0 FILE                  # busy, after the recall's two seconds
  *     leasectl policy FILE recall:500ms/orphan
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 	struct pollfd wait[2];
 	void *memory;
 	uint64_t pin;
+	ssize_t got;
 	char byte;
 	int fd;
 
@@ -87,13 +89,20 @@ int main(int argc, char **argv)
 	printf("process %d holds %s, and will not let go\n", getpid(), argv[argc - 1]);
 	fflush(stdout);
 
+	/* In the background read(2) then says EIO, instead of stopping us. */
+	signal(SIGTTIN, SIG_IGN);
 	wait[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 	wait[1] = (struct pollfd){.fd = leasefs_get_event_fd(session), .events = POLLIN};
 	for (;;) {
 		check(poll(wait, 2, -1) < 0 ? -errno : 0, "poll");
 		if (wait[1].revents)
 			say_events(session);
-		if (wait[0].revents && read(STDIN_FILENO, &byte, 1) <= 0)
+		if (!wait[0].revents)
+			continue;
+		got = read(STDIN_FILENO, &byte, 1);
+		if (got < 0 && errno == EIO)
+			wait[0].fd = -1;
+		else if (got <= 0)
 			break;
 	}
 	check(leasefs_unpin_range(lease, pin), "unpin");

@@ -80,6 +80,62 @@ case_stubborn() {
 	says "let go"
 }
 
+# What a shell makes of "PROGRAM &": a process group in the background of a terminal, on which
+# somebody types. It goes on, and is not stopped for wanting to read.
+case_in_the_background() {
+	need_pool
+	need_program python3
+	pool_make pool 64M
+	pool_mount pool -o policy=recall:200ms/busy
+	seeded_file "$MNT/file" 1000000 1
+	kv_reader "$MNT/table" write 1 1
+	cat >"$CASE_DIR/terminal.py" <<-'PYTHON'
+		"""terminal.py BEGINS FILE PROGRAM...: once it says BEGINS, truncates FILE."""
+		import os, pty, re, select, signal, subprocess, sys, time
+		begins, file, program = sys.argv[1], sys.argv[2], sys.argv[3:]
+		pid, terminal = pty.fork()
+		if pid == 0:
+		    child = subprocess.Popen(program, preexec_fn=os.setpgrp)
+		    print("child %d" % child.pid, flush=True)
+		    _, status = os.waitpid(child.pid, os.WUNTRACED)
+		    print("stopped" if os.WIFSTOPPED(status) else "ended", flush=True)
+		    os.kill(child.pid, signal.SIGKILL)
+		    os._exit(0)
+		said = b""
+		def wait_for(what):
+		    global said
+		    deadline = time.monotonic() + 20
+		    while what.encode() not in said:
+		        if not select.select([terminal], [], [], deadline - time.monotonic())[0]:
+		            sys.exit("never said: %s, but: %s" % (what, said))
+		        try:
+		            said += os.read(terminal, 4096)
+		        except OSError:
+		            sys.exit("never said: %s, but: %s" % (what, said))
+		wait_for("child ")
+		wait_for(begins)
+		os.write(terminal, b"typed\n")
+		try:
+		    os.truncate(file, 0)
+		except OSError as error:
+		    print("truncate: %s" % error.strerror)
+		if program[0] != "kv_reader":
+		    wait_for("recall" if program[0] == "hold" else "asked to give way")
+		child = int(re.search(rb"child (\d+)", said)[1])
+		with open("/proc/%d/stat" % child) as stat:
+		    state = stat.read().rsplit(")", 1)[1].split()[0]
+		os.kill(child, signal.SIGTERM)
+		wait_for("ended")
+		os.waitpid(pid, 0)
+		if state in "TtZ" or b"stopped" in said:
+		    sys.exit("state %s: %s" % (state, said))
+	PYTHON
+	local alone=(timeout 40 python3 "$CASE_DIR/terminal.py")
+	"${alone[@]}" "not let go" "$MNT/file" stubborn "$MNT/file" | grep -q busy
+	"${alone[@]}" pinned "$MNT/file" hold --pin "$MNT/file" | grep -q busy
+	"${alone[@]}" "2 readers" "$MNT/table" kv_reader "$MNT/table" read 2
+}
+
 case_stubborn_unbreakable() {
 	need_pool
 	pool_make pool 64M

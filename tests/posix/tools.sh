@@ -534,6 +534,8 @@ case_usage() {
 	exits 2 "unrecognized option" "$MNT" status --nonsense
 	exits 2 "takes seconds" "$MNT" top --interval 0
 	exits 2 "number of a session" "$MNT" watch --session x
+	exits 2 "map does not take this option: --json" "$MNT" map "$MNT/file" --json
+	exits 1 "an offset and a length" "$MNT" recall "$MNT/file" 4096
 	exits 1 "not a mount of leasefs.*findmnt" /proc leases
 	exits 1 "No such file" "$MNT" leases "$MNT/nowhere"
 	exits 1 "see 'quarantine'" "$MNT" release x

@@ -33,8 +33,8 @@ int do_recall(const struct request *r)
 	const char *offset = r->words[1], *length = r->words[2];
 	struct leasefs_recall recall = {.inode = r->inode};
 
-	if ((offset && !parse_number(offset, &recall.offset)) ||
-		(length && !parse_number(length, &recall.length))) {
+	if (offset && (!parse_number(offset, &recall.offset) || !length ||
+			      !parse_number(length, &recall.length))) {
 		fprintf(stderr, "leasectl: recall takes an offset and a length in bytes\n");
 		return LEASECTL_FAILED;
 	}

@@ -128,6 +128,10 @@ bool verb_accepts(const struct verb *verb, const struct request *r)
 			 (r->sort ? MAY_SORT : 0) | (r->session ? MAY_SESSION : 0) |
 			 (r->out ? MAY_OUT : 0) | (r->interval_s > 0 ? MAY_INTERVAL : 0);
 
+	for (unsigned i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
+		if (asked & ~verb->options & 1u << i)
+			fprintf(stderr, "leasectl: %s does not take this option: %s\n", verb->name,
+				option_help[i]);
 	return r->count >= verb->least && r->count <= verb->most && !(asked & ~verb->options);
 }
 
