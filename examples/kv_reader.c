@@ -5,7 +5,8 @@
  *     kv_reader TABLE write ROUNDS SEED    an ordinary program: pwrite, ftruncate, fallocate
  *     kv_reader TABLE read THREADS         looks keys up until its standard input ends
  *
- * Readers in the background of a terminal go on until they are in the foreground, and it ends there.
+ * Readers in the background of a terminal go on until they are in the foreground, and it ends
+ * there.
  *
  * The table is an array of slots, found by hashing the key. The readers have it mapped by a managed
  * mapping: direct pages for as long as nobody minds, a mapping of the file while somebody does.

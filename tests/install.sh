@@ -156,6 +156,20 @@ options_are_on_pages() {
 	return "$differ"
 }
 
+# Members of structures, where a page shows one.
+structures_are_the_headers() {
+	awk '
+		BEGIN { print "#include <leasefs/leasefs.h>\nint main(void)\n{\n\treturn 0" }
+		/^struct leasefs_[a-z_]+ \{/ { in_struct = $2; next }
+		/^\};/ { in_struct = "" }
+		in_struct && match($0, /[a-z_]+;/) {
+			print "+ 0 * sizeof(((struct " in_struct " *)0)->" substr($0, RSTART, RLENGTH - 1) ")"
+			found++
+		}
+		END { print ";\n}"; exit found < 10 }' "$HERE"/man/*.3.scd >"$WORK/use.c" &&
+		${CC:-cc} -fsyntax-only -D_GNU_SOURCE -I"$WORK/root$PREFIX/include" "$WORK/use.c"
+}
+
 # What the library exports; but for what its inline functions alone call.
 calls_have_pages() {
 	local name missing=0
@@ -203,6 +217,7 @@ if command -v "${CXX:-c++}" >/dev/null 2>&1; then
 else
 	pass_over "headers are C++17" "there is no C++ compiler"
 fi
+check "structures in manual pages are the headers'" structures_are_the_headers
 check "options are in help and in manual pages" options_are_on_pages
 if command -v man >/dev/null 2>&1 && command -v scdoc >/dev/null 2>&1; then
 	check "manual pages" pages_are_links_or_text

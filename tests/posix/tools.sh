@@ -547,6 +547,21 @@ case_usage() {
 	exits 0 "^leasectl " --version
 }
 
+# A statement that is wrong is shown as it should be, in the manual page's words.
+case_script_forms() {
+	local wrong
+	while IFS='|' read -r wrong right; do
+		echo "$wrong" >"$CASE_DIR/wrong.lease"
+		refuses "wrong.lease:1: it should be: $right\$" leasescript "$CASE_DIR/wrong.lease"
+	done <<-'END'
+		mount|mount WORD
+		drain now|drain
+		pin A P|pin NAME NAME NAME \[SIZE SIZE\] \[unbreakable\]
+		pool big|pool SIZE \[WORD...\]
+		load A L 0|load NAME NAME SIZE SIZE seed NUMBER, or: load NAME NAME SIZE SIZE zero
+	END
+}
+
 # More than a page of each: sessions, operations that wait, leases.
 case_many() {
 	tools_mount

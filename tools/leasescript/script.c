@@ -416,6 +416,45 @@ static int check_meaning(const struct statement *st, const struct complaint *c)
 	return 0;
 }
 
+/* A pattern, as the manual page writes it. */
+static void show_form(char *out, size_t bytes, const struct rule *rule, const char *pattern)
+{
+	FILE *f = fmemopen(out, bytes, "w");
+
+	if (!f)
+		return;
+	fprintf(f, "%s%s", rule->verb, *pattern ? " " : "");
+	for (const char *p = pattern; *p;) {
+		size_t length = strcspn(p, " []");
+		const char *word = p[0] == 'n'   ? "NAME"
+				   : p[0] == 's' ? "SIZE"
+				   : p[0] == 't' ? "TIME"
+				   : p[0] == '#' ? "NUMBER"
+				   : p[0] == 'w' ? "WORD"
+				   : p[0] == '*' ? "[WORD...]"
+						 : NULL;
+
+		if (!length)
+			fputc(*p++, f);
+		else if (length == 1 && word)
+			fputs(word, f);
+		else
+			fprintf(f, "%.*s", (int)length - (*p == '='), p + (*p == '='));
+		p += length;
+	}
+	fclose(f);
+}
+
+static int complain_of_form(const struct complaint *c, const struct rule *rule)
+{
+	char form[200] = "", other[200] = "";
+
+	show_form(form, sizeof(form), rule, rule->pattern);
+	if (rule->other)
+		show_form(other, sizeof(other), rule, rule->other);
+	return complain(c, "it should be: %s%s%s", form, other[0] ? ", or: " : "", other);
+}
+
 static int parse_line(char *line, struct statement *st, bool *empty, const struct complaint *c)
 {
 	struct tokens t;
@@ -436,8 +475,7 @@ static int parse_line(char *line, struct statement *st, bool *empty, const struc
 	if (r)
 		return r;
 	if (!match_forms(&rules[st->verb], &t, st))
-		return complain(c, "'%s' does not fit its form: %s %s", rules[st->verb].verb,
-			rules[st->verb].verb, rules[st->verb].pattern);
+		return complain_of_form(c, &rules[st->verb]);
 	r = own_texts(st);
 	if (!r && st->verb == VERB_POOL)
 		r = join_rest(&t, 2, &st->rest);
