@@ -552,7 +552,7 @@ case_script_forms() {
 	local wrong
 	while IFS='|' read -r wrong right; do
 		echo "$wrong" >"$CASE_DIR/wrong.lease"
-		refuses "wrong.lease:1: it should be: $right\$" leasescript "$CASE_DIR/wrong.lease"
+		refuses "wrong.lease:1: it should be: $right\$" "$BUILD/tools/leasescript" "$CASE_DIR/wrong.lease"
 	done <<-'END'
 		mount|mount WORD
 		drain now|drain
