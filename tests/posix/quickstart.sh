@@ -83,6 +83,8 @@ case_build_that_fails() {
 	chmod +x "$CASE_DIR/bin/ninja"
 	LEASEFS_BUILD_ROOT=$CASE_DIR/builds.bad PATH=$CASE_DIR/bin:$PATH \
 		refuses "error: no such thing" quickstart "$CASE_DIR/mnt"
+	LEASEFS_BUILD_ROOT=/proc/nowhere refuses "LEASEFS_BUILD_ROOT names another place" \
+		quickstart "$CASE_DIR/mnt"
 }
 
 case_nowhere_to_go() {
