@@ -259,7 +259,7 @@ static void expect_no_old_bytes(int fd, uint64_t units, const uint64_t *written,
 
 static void bytes_of_a_deleted_file_are_never_mapped(void **state)
 {
-	/* In the first unit, in one of which the end is punched, and across two; the last is whole. */
+	/* In the first unit, in one whose end is punched, and across two; the last is whole. */
 	const uint64_t written[] = {5 * BLOCK + 7, 2 * unit - 1, 2 * unit, 5 * unit + 3 * BLOCK};
 	int fd;
 
@@ -312,6 +312,43 @@ static void unit_written_under_a_lease_has_no_old_bytes(void **state)
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
 	assert_int_equal(unlink(bed_path("under")), 0);
+}
+
+/* One who programs hardware asks from the middle of a unit on, and maps the region by itself. */
+static void layout_from_amid_a_unit_promises_the_whole_unit(void **state)
+{
+	struct leasefs_extent extent;
+	struct leasefs_region region;
+	struct leasefs_lease *lease;
+	unsigned char *memory;
+	uint64_t next;
+	int fd, region_fd;
+
+	leave_old_bytes();
+	fd = open(bed_path("amid"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(posix_fallocate(fd, 0, (off_t)(2 * unit)), 0);
+	lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
+	assert_int_equal(bed_other("fill", bed_path("amid"), unit + 3 * BLOCK, 'f'), 0);
+	assert_int_equal(leasefs_get_layout(lease, unit + 5 * BLOCK, &extent, 1, &next), 1);
+	assert_int_equal(next, 2 * unit);
+	assert_int_equal(extent.offset, unit + 5 * BLOCK);
+	assert_int_equal(extent.length, unit - 5 * BLOCK);
+	assert_int_equal(extent.state, LEASEFS_EXTENT_WRITTEN);
+	assert_int_equal(extent.region_offset % unit, 5 * BLOCK);
+	assert_int_equal(leasefs_get_region(session, extent.region, &region), 0);
+	region_fd = open(region.path, O_RDONLY | O_CLOEXEC);
+	assert_true(region_fd >= 0);
+	memory = mmap(NULL, unit, PROT_READ, MAP_SHARED, region_fd,
+		(off_t)(extent.region_offset - 5 * BLOCK));
+	assert_ptr_not_equal(memory, MAP_FAILED);
+	for (uint64_t at = 0; at < unit; at++)
+		assert_int_equal(memory[at], at / BLOCK == 3 ? 'f' : 0);
+	assert_int_equal(munmap(memory, unit), 0);
+	close(region_fd);
+	assert_int_equal(leasefs_return_lease(lease), 0);
+	close(fd);
+	assert_int_equal(unlink(bed_path("amid")), 0);
 }
 
 static void revoked_unit_stays_mapped_until_acknowledged(void **state)
@@ -628,6 +665,7 @@ int main(int argc, char **argv)
 		with_session(filled_hole_shows_after_refresh),
 		with_session(bytes_of_a_deleted_file_are_never_mapped),
 		with_session(unit_written_under_a_lease_has_no_old_bytes),
+		with_session(layout_from_amid_a_unit_promises_the_whole_unit),
 		with_session(revoked_unit_stays_mapped_until_acknowledged),
 		with_session(child_has_what_it_was_given),
 		with_session(kernel_pins_what_is_mapped),

@@ -50,6 +50,11 @@ void scratch_pool_make_domains(struct scratch_pool *p, uint64_t pool_bytes)
 	make(p, &(struct core_format){.pool_bytes = pool_bytes, .domains = DOMAINS_UID});
 }
 
+void scratch_pool_make_on(struct scratch_pool *p, const char *data)
+{
+	make(p, &(struct core_format){.data = data, .force = true});
+}
+
 void scratch_pool_use_units(struct scratch_pool *p)
 {
 	struct btree tree = tables_tree(p->c);

@@ -24,6 +24,8 @@ struct scratch_pool {
 /* Under /dev/shm, or, with LEASEFS_TEST_PAGE_CACHE in the environment, under $TMPDIR or /tmp. */
 void scratch_pool_make(struct scratch_pool *p, uint64_t pool_bytes, uint64_t meta_bytes);
 void scratch_pool_make_domains(struct scratch_pool *p, uint64_t pool_bytes); /* DOMAINS_UID */
+/* Its data are in that file, all of it; whatever was there is gone. */
+void scratch_pool_make_on(struct scratch_pool *p, const char *data);
 /* Opens it again with region 0 as one that is allocated by units of 2 MiB. It must be empty. */
 void scratch_pool_use_units(struct scratch_pool *p);
 void scratch_pool_open(struct scratch_pool *p);
