@@ -171,7 +171,7 @@ int core_symlink(struct core *c, struct inode *dir, const char *name, const char
 	const struct core_cred *cred, struct inode **out)
 {
 	struct creation n = {.name = name, .target = target, .mode = S_IFLNK | 0777, .cred = cred};
-	size_t bytes = strnlen(target, SYMLINK_BYTES_MAX + 1);
+	size_t bytes = strlen(target);
 
 	if (bytes == 0)
 		return -ENOENT;

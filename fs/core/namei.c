@@ -22,7 +22,7 @@
 
 int name_check(const char *name)
 {
-	size_t bytes = strnlen(name, NAME_BYTES_MAX + 1);
+	size_t bytes = strlen(name);
 
 	if (bytes == 0)
 		return -ENOENT;

@@ -44,7 +44,7 @@ int xattr_decode(const struct btree_item *item, const struct media_xattr **out)
 int xattr_check_name(const char *name)
 {
 	static const char *const prefixes[] = {"user.", "trusted.", "security."};
-	size_t bytes = strnlen(name, XATTR_NAME_MAX_BYTES + 1);
+	size_t bytes = strlen(name);
 
 	if (bytes == 0 || bytes > XATTR_NAME_MAX_BYTES)
 		return -ERANGE;
