@@ -207,9 +207,12 @@ int core_unlink(struct core *c, struct inode *dir, const char *name, struct inod
 int core_rmdir(struct core *c, struct inode *dir, const char *name);
 #define CORE_RENAME_NOREPLACE 1u
 #define CORE_RENAME_EXCHANGE 2u
+/* Leaves a character device 0:0 without permissions at the old name: its owner is of `cred`, which
+ * is needed then. -ENOSPC. Not with EXCHANGE. */
+#define CORE_RENAME_WHITEOUT 4u
 /* -EINVAL (a directory into itself; unknown flags), -EEXIST, -ENOTEMPTY, -EISDIR, -ENOTDIR, ... */
 int core_rename(struct core *c, struct inode *from, const char *name, struct inode *to,
-	const char *new_name, unsigned flags, struct inode **gone);
+	const char *new_name, unsigned flags, const struct core_cred *cred, struct inode **gone);
 /* Writes at most `bytes`, without a NUL; returns the target's length or -errno. */
 ssize_t core_readlink(struct core *c, struct inode *ip, char *out, size_t bytes);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * create.c - new inodes: files, directories, symlinks, nodes, and files without a name.
+ * create.c - new inodes: files, directories, symlinks, nodes, whiteouts, and files without a name.
  *
  * The group, and the SGID bit, come from the directory as Linux has it (inode_init_owner(),
  * mode_strip_sgid()); permission bits from the mode asked for, and the umask or the directory's
@@ -65,6 +65,20 @@ static int name_it(
 		r = namei_add_subdirectory(dir_record);
 	inode_touch(c, dir_record, true);
 	return r;
+}
+
+/*
+ * No ACL is inherited, as on XFS: nobody is to open it, and it needs no more room than an inode.
+ * Its number is 0:0, which is what a new record has.
+ */
+int whiteout_make(struct core *c, struct tx *tx, const struct media_inode *dir,
+	const struct core_cred *cred, struct inode **out)
+{
+	uint32_t mode = S_IFCHR, gid;
+	struct media_inode *record;
+
+	inherit_owner(dir, cred, &mode, &gid);
+	return inode_alloc(c, tx, mode, cred->uid, gid, 1, out, &record);
 }
 
 /* *out is set as soon as there is an inode, also if an error comes after that. */

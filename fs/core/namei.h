@@ -56,6 +56,12 @@ static inline bool cred_in_group(const struct core_cred *cred, uint32_t gid)
 	return cred->gid == gid || (cred->in_group && cred->in_group(cred, gid));
 }
 
+/*
+ * create.c: the inode of a whiteout in `dir`, with one link that the caller makes in the same
+ * transaction. As inode_alloc(): counted, -ENOSPC, and the caller's to discard.
+ */
+int whiteout_make(struct core *c, struct tx *tx, const struct media_inode *dir,
+	const struct core_cred *cred, struct inode **out);
 /* symlink.c: gives a new symlink its target. */
 int symlink_write(struct core *c, struct tx *tx, const struct inode *ip, struct media_inode *record,
 	const char *target);

@@ -2,6 +2,11 @@
 /*
  * rename.c - moving, replacing and exchanging names.
  *
+ * A whiteout (RENAME_WHITEOUT) is left at the old name where a union filesystem, overlayfs for
+ * one, asks for it: a character device 0:0 without permissions, made and named in the transaction
+ * of the rename itself. The entry of the old name is pointed at it, so that the directory needs
+ * no room for it.
+ *
  * Who is whose ancestor changes only by a rename between two directories. Those hold rename_lock
  * from before they look until they have committed, so that the answer to "would this put a
  * directory below itself?", found by following record.parent upwards, holds until then.
@@ -25,8 +30,10 @@
 struct renaming {
 	struct inode *from, *to; /* directories; may be one */
 	const char *name, *new_name;
-	bool noreplace, exchange;
+	bool noreplace, exchange, whiteout;
+	const struct core_cred *cred;  /* of a whiteout's owner */
 	struct inode *source, *target; /* counted; target may be NULL */
+	struct inode *left;            /* the whiteout, counted, as soon as there is one */
 	/* In the transaction. */
 	struct media_inode *from_record, *to_record, *source_record, *target_record;
 	uint64_t source_key, target_key;
@@ -185,13 +192,27 @@ static int plant_commit_half(struct core *c, struct tx *tx, struct renaming *n)
 	return r;
 }
 
+/* The old name goes, or leads to a whiteout. */
+static int leave_old_name(struct core *c, struct tx *tx, struct renaming *n)
+{
+	int r;
+
+	if (!n->whiteout)
+		return dir_delete(c, tx, n->from, n->from_record, n->source_key);
+	r = whiteout_make(c, tx, n->from_record, n->cred, &n->left);
+	if (r)
+		return r;
+	return dir_replace(c, tx, n->from, n->from_record, n->source_key, n->name, n->left->ino,
+		namei_type(S_IFCHR));
+}
+
 static int rename_plain(struct core *c, struct tx *tx, struct renaming *n)
 {
 	uint8_t type = namei_type(n->source_record->mode);
 	int r = 0;
 
 	if (planted(PLANT_OLD_NAME_FIRST)) {
-		r = dir_delete(c, tx, n->from, n->from_record, n->source_key);
+		r = leave_old_name(c, tx, n);
 		if (r == 0)
 			r = plant_commit_half(c, tx, n);
 		if (r)
@@ -210,7 +231,7 @@ static int rename_plain(struct core *c, struct tx *tx, struct renaming *n)
 		r = dir_insert(c, tx, n->to, n->to_record, n->new_name, n->source->ino, type);
 	}
 	if (r == 0 && !planted(PLANT_OLD_NAME_FIRST))
-		r = dir_delete(c, tx, n->from, n->from_record, n->source_key);
+		r = leave_old_name(c, tx, n);
 	if (r == 0 && n->from != n->to && S_ISDIR(n->source_record->mode))
 		r = move_directory(n->source_record, n->from_record, n->to_record, n->to->ino);
 	return r;
@@ -275,7 +296,11 @@ static int rename_commit(struct core *c, struct renaming *n)
 		else
 			r = tx_commit(tx);
 	}
+	if (r && n->left)
+		inode_discard(c, n->left);
 	inode_unlock_many(locked, 4);
+	if (r == 0 && n->left)
+		inode_put(c, n->left, 1);
 	return r;
 }
 
@@ -286,7 +311,7 @@ static int rename_try(struct core *c, struct renaming *n, struct inode **gone)
 	bool replaced = false;
 	int r;
 
-	n->source = n->target = NULL;
+	n->source = n->target = n->left = NULL;
 	r = rename_find(c, n);
 	/* Two links of one file: POSIX wants nothing to happen. */
 	if (r || n->source == n->target)
@@ -314,7 +339,7 @@ out:
 }
 
 int core_rename(struct core *c, struct inode *from, const char *name, struct inode *to,
-	const char *new_name, unsigned flags, struct inode **gone)
+	const char *new_name, unsigned flags, const struct core_cred *cred, struct inode **gone)
 {
 	struct renaming n = {
 		.from = from,
@@ -323,12 +348,16 @@ int core_rename(struct core *c, struct inode *from, const char *name, struct ino
 		.new_name = new_name,
 		.noreplace = flags & CORE_RENAME_NOREPLACE,
 		.exchange = flags & CORE_RENAME_EXCHANGE,
+		.whiteout = flags & CORE_RENAME_WHITEOUT,
+		.cred = cred,
 	};
-	struct retry retry = {0};
+	struct retry retry = {.creates = n.whiteout};
 	bool between = from != to;
 	int r = name_check(name);
 
-	if (flags & ~(CORE_RENAME_NOREPLACE | CORE_RENAME_EXCHANGE) || (n.noreplace && n.exchange))
+	assert(cred || !n.whiteout);
+	if (flags & ~(CORE_RENAME_NOREPLACE | CORE_RENAME_EXCHANGE | CORE_RENAME_WHITEOUT) ||
+		(n.exchange && (n.noreplace || n.whiteout)))
 		return -EINVAL;
 	if (r == 0)
 		r = name_check(new_name);

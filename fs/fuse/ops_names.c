@@ -199,18 +199,22 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 {
 	_Static_assert(CORE_RENAME_NOREPLACE == RENAME_NOREPLACE, "core's flags are renameat2's");
 	_Static_assert(CORE_RENAME_EXCHANGE == RENAME_EXCHANGE, "core's flags are renameat2's");
+	_Static_assert(CORE_RENAME_WHITEOUT == RENAME_WHITEOUT, "core's flags are renameat2's");
 	struct core *c = daemon_of(req)->core;
 	struct inode *from, *to;
+	struct caller caller;
 
 	if (nodes_own_name(parent, name) || nodes_own_name(new_parent, new_name)) {
 		reply_error(req, -EBUSY);
 		return;
 	}
+	caller_init(&caller, req, true);
 	int result = core_get(c, parent, &from);
 	if (result == 0) {
 		result = core_get(c, new_parent, &to);
 		if (result == 0) {
-			result = core_rename(c, from, name, to, new_name, flags, NULL);
+			result =
+				core_rename(c, from, name, to, new_name, flags, &caller.cred, NULL);
 			core_put(c, to, 1);
 		}
 		core_put(c, from, 1);

@@ -99,7 +99,7 @@ static int use_file(struct inode *root, struct inode *ip, const char **what)
 	if (error)
 		return error;
 	*what = "rename";
-	error = core_rename(bed.core, root, "use", dir, "use", 0, NULL);
+	error = core_rename(bed.core, root, "use", dir, "use", 0, NULL, NULL);
 	if (error)
 		goto out;
 	*what = "unlink";

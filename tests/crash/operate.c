@@ -121,9 +121,12 @@ static int link_names(const struct op *op, const struct place *to)
 
 static int move(const struct op *op, const struct place *from, const struct place *to)
 {
-	unsigned flags = op->verb == VERB_EXCHANGE ? CORE_RENAME_EXCHANGE : 0;
+	unsigned flags = op->verb == VERB_EXCHANGE   ? CORE_RENAME_EXCHANGE
+			 : op->verb == VERB_WHITEOUT ? CORE_RENAME_WHITEOUT
+						     : 0;
 	struct inode *gone = NULL;
-	int error = core_rename(bed.core, from->dir, from->name, to->dir, to->name, flags, &gone);
+	int error = core_rename(
+		bed.core, from->dir, from->name, to->dir, to->name, flags, &bed_cred, &gone);
 
 	if (!error)
 		put(gone);
@@ -132,7 +135,8 @@ static int move(const struct op *op, const struct place *from, const struct plac
 
 static int operate_on_names(const struct op *op)
 {
-	bool two = op->verb == VERB_LINK || op->verb == VERB_RENAME || op->verb == VERB_EXCHANGE;
+	bool two = op->verb == VERB_LINK || op->verb == VERB_RENAME || op->verb == VERB_EXCHANGE ||
+		   op->verb == VERB_WHITEOUT;
 	struct place a, b = {0};
 	int error = find_place(script_real_path(op->path[0]), &a);
 
@@ -157,6 +161,7 @@ static int operate_on_names(const struct op *op)
 		break;
 	case VERB_RENAME:
 	case VERB_EXCHANGE:
+	case VERB_WHITEOUT:
 		error = move(op, &a, &b);
 		break;
 	default:
@@ -437,6 +442,7 @@ int bed_operate(const struct op *op)
 	case VERB_LINK:
 	case VERB_RENAME:
 	case VERB_EXCHANGE:
+	case VERB_WHITEOUT:
 	case VERB_NAME:
 		return operate_on_names(op);
 	case VERB_TMPFILE:

@@ -32,7 +32,8 @@ enum verb {
 	VERB_LINK,
 	VERB_RENAME,
 	VERB_EXCHANGE,
-	VERB_WRITE, /* offset, length */
+	VERB_WHITEOUT, /* a rename that leaves one */
+	VERB_WRITE,    /* offset, length */
 	VERB_APPEND,
 	VERB_TRUNCATE,
 	VERB_ALLOCATE,

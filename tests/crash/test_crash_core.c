@@ -220,14 +220,15 @@ static int operate_inside(struct inode *dir, const char *name, unsigned *seed, c
 
 static int rename_something(struct inode *from, const char *name, unsigned *seed, char *text)
 {
-	static const unsigned flags[] = {0, 0, CORE_RENAME_NOREPLACE, CORE_RENAME_EXCHANGE};
+	static const unsigned flags[] = {
+		0, 0, CORE_RENAME_NOREPLACE, CORE_RENAME_EXCHANGE, CORE_RENAME_WHITEOUT};
 	char path[40], other[256];
 	struct inode *to = pick_directory(seed, path), *gone = NULL;
-	unsigned flag = flags[rand_r(seed) % 4];
+	unsigned flag = flags[rand_r(seed) % 5];
 	int error;
 
 	pick_name(seed, other);
-	error = core_rename(core, from, name, to, other, flag, &gone);
+	error = core_rename(core, from, name, to, other, flag, &cred, &gone);
 	sprintf(text, "rename flags %u to %s%.60s", flag, path, other);
 	if (gone)
 		core_put(core, gone, 1);

@@ -167,7 +167,7 @@ static void operate(struct bed *b)
 
 	snprintf(from, sizeof(from), "n%u", below(NAMES));
 	snprintf(to, sizeof(to), "n%u", below(NAMES));
-	switch (below(12)) {
+	switch (below(13)) {
 	case 0:
 	case 1:
 		if (core_create(c, a, from, S_IFDIR | 0755, 0, &b->cred, &ip) == 0)
@@ -198,7 +198,10 @@ static void operate(struct bed *b)
 		}
 		break;
 	case 8:
-		core_rename(c, a, from, z, to, CORE_RENAME_EXCHANGE, NULL);
+		core_rename(c, a, from, z, to, CORE_RENAME_EXCHANGE, NULL, NULL);
+		break;
+	case 12:
+		core_rename(c, a, from, z, to, CORE_RENAME_WHITEOUT, &b->cred, NULL);
 		break;
 	case 9:
 		if (core_lookup(c, a, from, &ip) == 0) {
@@ -207,7 +210,7 @@ static void operate(struct bed *b)
 		}
 		break;
 	default:
-		if (core_rename(c, a, from, z, to, 0, &gone) == 0 && gone)
+		if (core_rename(c, a, from, z, to, 0, NULL, &gone) == 0 && gone)
 			bed_put(b, gone);
 		break;
 	}

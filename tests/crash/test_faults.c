@@ -46,6 +46,8 @@ static const char *const scripts[] = {
 	"rename f g\n",
 	"rename d e\n",
 	"exchange f d/y\n",
+	"whiteout d/x g\n",
+	"whiteout f L\n",
 	"write f 100000 9001\n",
 	"write g 4096 40000\n",
 	"append f 3000\n",

@@ -182,6 +182,8 @@ static void pick_attributes(struct generator *g, struct op *op)
 static void pick_names(struct generator *g, struct op *op)
 {
 	static const uint32_t special[] = {S_IFIFO, S_IFSOCK, S_IFCHR};
+	static const uint32_t flags[] = {0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT,
+		RENAME_WHITEOUT | RENAME_NOREPLACE};
 	struct rng *r = &g->rng;
 	switch (op->kind) {
 	case OP_LINK:
@@ -200,7 +202,9 @@ static void pick_names(struct generator *g, struct op *op)
 			pick_new(g, op->path2);
 		else
 			pick(g, rng_percent(r, 40) ? S_IFDIR : 0, op->path2);
-		op->mode = rng_percent(r, 60) ? 0 : (uint32_t)rng_below(r, 3);
+		op->mode =
+			flags[rng_percent(r, 50) ? 0
+						 : rng_below(r, sizeof(flags) / sizeof(flags[0]))];
 		return;
 	default:
 		pick_new(g, op->path);

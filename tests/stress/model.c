@@ -363,6 +363,12 @@ static int64_t rename_name(struct model *m, const struct op *op)
 		drop(to_dir, to_name);
 	}
 	entry_add(to_dir, to_name, n);
+	if (op->mode & 4u) {
+		n = node_make(S_IFCHR);
+		n->nlink = 1;
+		inherit(n, dir);
+		entry_add(dir, name, n);
+	}
 	return 0;
 }
 

@@ -107,7 +107,7 @@ int64_t core_target_rename_name(struct target *t, const struct op *op)
 		return r;
 	r = resolve_parent(t, op->path2, &to, &to_name);
 	if (r == 0) {
-		r = core_rename(t->core, from, name, to, to_name, op->mode, &gone);
+		r = core_rename(t->core, from, name, to, to_name, op->mode, &own_cred, &gone);
 		core_put(t->core, to, 1);
 	}
 	core_put(t->core, from, 1);

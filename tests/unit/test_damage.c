@@ -168,10 +168,10 @@ static void use_pool(struct bed *b)
 		snprintf(name, sizeof(name), "n%u", i);
 		snprintf(to, sizeof(to), "n%u", below(FILES));
 		use_inode(b, dir, name);
-		core_rename(c, dir, name, below(2) ? dir : b->root, to, below(3), NULL);
+		core_rename(c, dir, name, below(2) ? dir : b->root, to, below(3), NULL, NULL);
 		if (core_lookup(c, dir, to, &ip) == 0) {
-			core_rename(c, dir, name, ip, "moved", 0, NULL);
-			core_rename(c, ip, "moved", dir, name, CORE_RENAME_EXCHANGE, NULL);
+			core_rename(c, dir, name, ip, "moved", 0, NULL, NULL);
+			core_rename(c, ip, "moved", dir, name, CORE_RENAME_EXCHANGE, NULL, NULL);
 			core_put(c, ip, 1);
 		}
 		if (core_create(c, dir, "new", S_IFDIR | 0755, 0, &b->cred, &ip) == 0)

@@ -109,13 +109,59 @@ static void a_full_pool_can_still_be_rearranged(void **state)
 	assert_int_equal(core_setattr(b->core, f, &chmod), 0);
 	assert_int_equal(core_create(b->core, a, "f0", S_IFREG | 0644, 0, &b->cred, &ip), -EEXIST);
 	assert_int_equal(core_symlink(b->core, a, "f0", "x", &b->cred, &ip), -EEXIST);
-	assert_int_equal(core_rename(b->core, a, "f0", z, "f", CORE_RENAME_EXCHANGE, NULL), 0);
-	assert_int_equal(core_rename(b->core, a, "f0", z, "f", 0, NULL), 0);
-	assert_int_equal(core_rename(b->core, z, "f", z, "g", 0, NULL), 0);
+	assert_int_equal(
+		core_rename(b->core, a, "f0", z, "f", CORE_RENAME_EXCHANGE, NULL, NULL), 0);
+	assert_int_equal(core_rename(b->core, a, "f0", z, "f", 0, NULL, NULL), 0);
+	assert_int_equal(core_rename(b->core, z, "f", z, "g", 0, NULL, NULL), 0);
 	assert_int_equal(core_unlink(b->core, z, "g", NULL), 0);
 	bed_put(b, f);
 	bed_put(b, a);
 	bed_put(b, z);
+	bed_verify(b);
+}
+
+#define INODES_MAX 100000u /* more than fit */
+
+static void a_whiteout_without_a_number_changes_nothing(void **state)
+{
+	static struct inode *held[INODES_MAX];
+	struct bed *b = *state;
+	struct inode *a = bed_create(b, b->root, "a", S_IFDIR | 0755);
+	struct inode *z = bed_create(b, b->root, "z", S_IFDIR | 0755);
+	struct inode *f = bed_create(b, a, "f", S_IFREG | 0644);
+	struct inode *t = bed_create(b, z, "t", S_IFREG | 0644);
+	struct inode *all[] = {a, z, f, t}, *ip;
+	struct media_inode before[4], after;
+	unsigned count = 0;
+	int r;
+
+	while ((r = core_tmpfile(b->core, b->root, 0600, &b->cred, &held[count])) == 0) {
+		count++;
+		assert_true(count < INODES_MAX);
+	}
+	assert_int_equal(r, -ENOSPC);
+	for (unsigned i = 0; i < 4; i++)
+		before[i] = bed_record(b, all[i]);
+	assert_int_equal(core_rename(b->core, a, "f", z, "t", CORE_RENAME_WHITEOUT, &b->cred, NULL),
+		-ENOSPC);
+	for (unsigned i = 0; i < 4; i++) {
+		after = bed_record(b, all[i]);
+		assert_memory_equal(&after, &before[i], sizeof(after));
+	}
+	bed_put(b, f);
+	f = bed_lookup(b, a, "f");
+	assert_ptr_equal(f, all[2]);
+	/* The one that goes next is for the whiteout. */
+	bed_put(b, held[--count]);
+	assert_int_equal(
+		core_rename(b->core, a, "f", z, "t", CORE_RENAME_WHITEOUT, &b->cred, NULL), 0);
+	ip = bed_lookup(b, a, "f");
+	assert_int_equal(bed_record(b, ip).mode, S_IFCHR);
+	bed_put(b, ip);
+	while (count > 0)
+		bed_put(b, held[--count]);
+	for (unsigned i = 0; i < 4; i++)
+		bed_put(b, all[i]);
 	bed_verify(b);
 }
 
@@ -130,6 +176,12 @@ int main(void)
 			bed_teardown, NULL},
 		{"a_full_pool_can_still_be_rearranged", a_full_pool_can_still_be_rearranged,
 			bed_setup_small, bed_teardown, NULL},
+		{"a_whiteout_without_a_number_changes_nothing/memory",
+			a_whiteout_without_a_number_changes_nothing, bed_setup_small, bed_teardown,
+			NULL},
+		{"a_whiteout_without_a_number_changes_nothing/page cache",
+			a_whiteout_without_a_number_changes_nothing, bed_setup_small_page_cache,
+			bed_teardown, NULL},
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,8 @@ static void names_of_every_length(void **state)
 	assert_int_equal(create_result(b, b->root, name, S_IFREG | 0644), -ENAMETOOLONG);
 	assert_int_equal(lookup_result(b, b->root, name), -ENAMETOOLONG);
 	assert_int_equal(core_unlink(b->core, b->root, name, NULL), -ENAMETOOLONG);
-	assert_int_equal(core_rename(b->core, b->root, name, b->root, "y", 0, NULL), -ENAMETOOLONG);
+	assert_int_equal(
+		core_rename(b->core, b->root, name, b->root, "y", 0, NULL, NULL), -ENAMETOOLONG);
 	assert_int_equal(lookup_result(b, b->root, ""), -ENOENT);
 	assert_int_equal(create_result(b, b->root, "a/b", S_IFREG), -EINVAL);
 }
@@ -154,7 +155,7 @@ static void names_change_the_times_that_posix_says(void **state)
 	file_after = bed_record(b, f);
 	assert_true(file_after.ctime_sec > file.ctime_sec);
 	before = after;
-	assert_int_equal(core_rename(b->core, d, "f", d, "h", 0, NULL), 0);
+	assert_int_equal(core_rename(b->core, d, "f", d, "h", 0, NULL, NULL), 0);
 	after = bed_record(b, d);
 	assert_true(after.mtime_sec > before.mtime_sec && after.ctime_sec > before.ctime_sec);
 	assert_true(bed_record(b, f).ctime_sec > file_after.ctime_sec);
@@ -184,7 +185,7 @@ static void a_removed_directory_takes_no_names(void **state)
 	assert_int_equal(core_symlink(b->core, d, "y", "t", &b->cred, &ip), -ENOENT);
 	assert_int_equal(core_tmpfile(b->core, d, 0600, &b->cred, &ip), -ENOENT);
 	assert_int_equal(core_link(b->core, f, d, "y"), -ENOENT);
-	assert_int_equal(core_rename(b->core, b->root, "f", d, "y", 0, NULL), -ENOENT);
+	assert_int_equal(core_rename(b->core, b->root, "f", d, "y", 0, NULL, NULL), -ENOENT);
 	bed_put(b, f);
 	bed_put(b, d);
 	bed_verify(b);
@@ -349,7 +350,8 @@ static void names_whose_hashes_collide_live_side_by_side(void **state)
 	record = bed_record(b, b->root);
 	assert_int_equal(dir_find(b->core, NULL, b->root, &record, "victim", &entry), 0);
 	assert_int_equal(entry.key, base + 7);
-	assert_int_equal(core_rename(b->core, b->root, "victim", b->root, "away", 0, NULL), 0);
+	assert_int_equal(
+		core_rename(b->core, b->root, "victim", b->root, "away", 0, NULL, NULL), 0);
 	collide(b, "victim", 7, 8, core_ino(f));
 	assert_int_equal(create_result(b, b->root, "victim", S_IFREG), 0);
 	record = bed_record(b, b->root);

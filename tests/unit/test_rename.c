@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * test_rename.c - moving, replacing and exchanging names: every pair of types with every flag,
- * within a directory and between two; loops; and many threads at once.
+ * within a directory and between two; loops; whiteouts; and many threads at once.
  */
 #include "pool_bed.h"
 
@@ -70,6 +70,24 @@ static int inode_at(struct bed *b, struct inode *dir, const char *name, uint64_t
 	return r;
 }
 
+static const struct core_cred whiteouts_cred = {.uid = 1234, .gid = 777};
+
+static void assert_whiteout(struct bed *b, struct inode *dir, const char *name, uint32_t gid)
+{
+	struct inode *ip = bed_lookup(b, dir, name);
+	struct media_inode record = bed_record(b, ip);
+	struct stat st;
+
+	assert_int_equal(record.mode, S_IFCHR);
+	assert_int_equal(record.nlink, 1);
+	assert_int_equal(record.uid, whiteouts_cred.uid);
+	assert_int_equal(record.gid, gid);
+	assert_int_equal(core_getattr(b->core, ip, &st, NULL), 0);
+	assert_int_equal(st.st_rdev, 0);
+	assert_false(core_has_xattrs(b->core, ip));
+	bed_put(b, ip);
+}
+
 static void rename_one(
 	struct bed *b, enum kind source, enum kind target, unsigned flags, bool apart)
 {
@@ -91,7 +109,8 @@ static void rename_one(
 	from_before = bed_record(b, from);
 	to_before = bed_record(b, to);
 
-	r = core_rename(b->core, from, "s", to, "t", flags, &gone);
+	r = core_rename(b->core, from, "s", to, "t", flags,
+		flags & CORE_RENAME_WHITEOUT ? &whiteouts_cred : NULL, &gone);
 	assert_int_equal(r, expected(source, target, flags));
 	if (r || target == SAME) { /* nothing happened */
 		struct media_inode after = bed_record(b, from);
@@ -108,7 +127,10 @@ static void rename_one(
 		inode_at(b, to, "t", &at);
 		assert_int_equal(at, s_ino);
 		inode_at(b, from, "s", &at);
-		assert_int_equal(at, flags & CORE_RENAME_EXCHANGE ? t_ino : 0);
+		if (flags & CORE_RENAME_WHITEOUT)
+			assert_whiteout(b, from, "s", whiteouts_cred.gid);
+		else
+			assert_int_equal(at, flags & CORE_RENAME_EXCHANGE ? t_ino : 0);
 		if (t && !(flags & CORE_RENAME_EXCHANGE)) {
 			assert_ptr_equal(gone, t);
 			assert_int_equal(bed_record(b, t).nlink, 0);
@@ -151,6 +173,8 @@ static void rename_one(
 
 static void every_pair_of_types_with_every_flag(void **state)
 {
+	static const unsigned flags[] = {0, CORE_RENAME_NOREPLACE, CORE_RENAME_EXCHANGE,
+		CORE_RENAME_WHITEOUT, CORE_RENAME_WHITEOUT | CORE_RENAME_NOREPLACE};
 	struct bed *b = *state;
 	struct core_info before, after;
 
@@ -159,16 +183,19 @@ static void every_pair_of_types_with_every_flag(void **state)
 		for (unsigned target = NOTHING; target < KINDS; target++) {
 			if (target == SAME && source != FILE_ && source != SYMLINK)
 				continue;
-			for (unsigned flags = 0; flags < 3; flags++) {
-				rename_one(b, source, target, flags, false);
-				rename_one(b, source, target, flags, true);
+			for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+				rename_one(b, source, target, flags[i], false);
+				rename_one(b, source, target, flags[i], true);
 			}
 		}
 	}
-	assert_int_equal(core_rename(b->core, b->root, "a", b->root, "b", 3, NULL), -EINVAL);
-	assert_int_equal(core_rename(b->core, b->root, "a", b->root, "b", 4, NULL), -EINVAL);
-	assert_int_equal(core_rename(b->core, b->root, ".", b->root, "b", 0, NULL), -EBUSY);
-	assert_int_equal(core_rename(b->core, b->root, "a", b->root, "..", 0, NULL), -EBUSY);
+	assert_int_equal(core_rename(b->core, b->root, "a", b->root, "b", 3, NULL, NULL), -EINVAL);
+	for (unsigned refused = 6; refused < 17; refused++)
+		assert_int_equal(core_rename(b->core, b->root, "a", b->root, "b", refused,
+					 &whiteouts_cred, NULL),
+			-EINVAL);
+	assert_int_equal(core_rename(b->core, b->root, ".", b->root, "b", 0, NULL, NULL), -EBUSY);
+	assert_int_equal(core_rename(b->core, b->root, "a", b->root, "..", 0, NULL, NULL), -EBUSY);
 	core_get_info(b->core, &after);
 	assert_int_equal(before.inodes_used, after.inodes_used);
 }
@@ -178,13 +205,14 @@ static void a_name_renamed_to_itself_stays(void **state)
 	struct bed *b = *state;
 	struct inode *d = make(b, b->root, "d", FULL);
 
-	assert_int_equal(core_rename(b->core, b->root, "d", b->root, "d", 0, NULL), 0);
+	assert_int_equal(core_rename(b->core, b->root, "d", b->root, "d", 0, NULL, NULL), 0);
 	assert_int_equal(
-		core_rename(b->core, b->root, "d", b->root, "d", CORE_RENAME_NOREPLACE, NULL),
+		core_rename(b->core, b->root, "d", b->root, "d", CORE_RENAME_NOREPLACE, NULL, NULL),
 		-EEXIST);
 	assert_int_equal(
-		core_rename(b->core, b->root, "d", b->root, "d", CORE_RENAME_EXCHANGE, NULL), 0);
-	assert_int_equal(core_rename(b->core, d, "x", d, "x", 0, NULL), -ENOENT);
+		core_rename(b->core, b->root, "d", b->root, "d", CORE_RENAME_EXCHANGE, NULL, NULL),
+		0);
+	assert_int_equal(core_rename(b->core, d, "x", d, "x", 0, NULL, NULL), -ENOENT);
 	bed_verify(b);
 	bed_put(b, d);
 }
@@ -199,23 +227,26 @@ static void no_directory_ends_below_itself(void **state)
 		dirs[i] = bed_create(b, i ? dirs[i - 1] : b->root, "d", S_IFDIR | 0755);
 	for (unsigned i = 0; i < n; i++) {
 		assert_int_equal(
-			core_rename(b->core, b->root, "d", dirs[i], "moved", 0, NULL), -EINVAL);
+			core_rename(b->core, b->root, "d", dirs[i], "moved", 0, NULL, NULL),
+			-EINVAL);
 		/* Full, and above the source. */
 		if (i + 1 < n)
-			assert_int_equal(core_rename(b->core, dirs[i], "d", b->root, "d", 0, NULL),
+			assert_int_equal(
+				core_rename(b->core, dirs[i], "d", b->root, "d", 0, NULL, NULL),
 				i ? -ENOTEMPTY : -ENOTEMPTY);
 		if (i)
 			assert_int_equal(core_rename(b->core, b->root, "d", dirs[i - 1], "d",
-						 CORE_RENAME_EXCHANGE, NULL),
+						 CORE_RENAME_EXCHANGE, NULL, NULL),
 				-EINVAL);
 		if (i)
 			assert_int_equal(core_rename(b->core, dirs[i - 1], "d", b->root, "d",
-						 CORE_RENAME_EXCHANGE, NULL),
+						 CORE_RENAME_EXCHANGE, NULL, NULL),
 				-EINVAL);
 	}
 	/* A file and a directory may change places, unless one is in the other. */
 	assert_int_equal(
-		core_rename(b->core, b->root, "f", dirs[3], "d", CORE_RENAME_EXCHANGE, NULL), 0);
+		core_rename(b->core, b->root, "f", dirs[3], "d", CORE_RENAME_EXCHANGE, NULL, NULL),
+		0);
 	assert_int_equal(bed_record(b, b->root).nlink, 4);
 	assert_int_equal(bed_record(b, dirs[3]).nlink, 2);
 	assert_int_equal(bed_record(b, dirs[4]).parent, ROOT_INO);
@@ -232,11 +263,11 @@ static void directories_that_change_places_change_parents(void **state)
 	struct inode *q = bed_create(b, b->root, "q", S_IFDIR | 0755);
 	struct inode *x = make(b, p, "x", FULL), *y = make(b, q, "y", EMPTY);
 
-	assert_int_equal(core_rename(b->core, p, "x", q, "y", CORE_RENAME_EXCHANGE, NULL), 0);
+	assert_int_equal(core_rename(b->core, p, "x", q, "y", CORE_RENAME_EXCHANGE, NULL, NULL), 0);
 	assert_int_equal(bed_record(b, x).parent, core_ino(q));
 	assert_int_equal(bed_record(b, y).parent, core_ino(p));
 	bed_verify(b);
-	assert_int_equal(core_rename(b->core, q, "y", b->root, "top", 0, NULL), 0);
+	assert_int_equal(core_rename(b->core, q, "y", b->root, "top", 0, NULL, NULL), 0);
 	assert_int_equal(bed_record(b, q).nlink, 2);
 	assert_int_equal(bed_record(b, x).parent, ROOT_INO);
 	bed_verify(b);
@@ -244,6 +275,71 @@ static void directories_that_change_places_change_parents(void **state)
 	bed_put(b, q);
 	bed_put(b, x);
 	bed_put(b, y);
+}
+
+static void a_whiteout_has_the_group_of_a_setgid_directory(void **state)
+{
+	const struct core_cred any = {.fsetid = true};
+	struct core_setattr set = {.valid = CORE_SET_GID, .mode = 02755, .gid = 42, .cred = &any};
+	struct bed *b = *state;
+	struct inode *d = bed_create(b, b->root, "d", S_IFDIR | 0755), *f = make(b, d, "f", FILE_);
+
+	assert_int_equal(core_setattr(b->core, d, &set), 0);
+	set.valid = CORE_SET_MODE;
+	assert_int_equal(core_setattr(b->core, d, &set), 0);
+	assert_int_equal(core_rename(b->core, d, "f", b->root, "f", CORE_RENAME_WHITEOUT,
+				 &whiteouts_cred, NULL),
+		0);
+	assert_whiteout(b, d, "f", 42);
+	bed_reopen(b, true);
+	d = bed_lookup(b, b->root, "d");
+	assert_whiteout(b, d, "f", 42);
+	bed_verify(b);
+	bed_put(b, d);
+	(void)f;
+}
+
+static void a_whiteout_is_a_name_as_any_other(void **state)
+{
+	struct bed *b = *state;
+	struct inode *d = make(b, b->root, "d", FULL), *e, *gone = NULL;
+	struct core_info before, after;
+
+	core_get_info(b->core, &before);
+	/* Of a directory; moved; replaced by what it stood for; with one left behind in turn. */
+	assert_int_equal(core_rename(b->core, b->root, "d", b->root, "e", CORE_RENAME_WHITEOUT,
+				 &whiteouts_cred, NULL),
+		0);
+	assert_int_equal(bed_record(b, b->root).nlink, 3);
+	assert_int_equal(core_rename(b->core, b->root, "d", b->root, "w", CORE_RENAME_WHITEOUT,
+				 &whiteouts_cred, NULL),
+		0);
+	assert_int_equal(core_rename(b->core, b->root, "e", b->root, "d", 0, NULL, NULL), -ENOTDIR);
+	e = bed_create(b, b->root, "file", S_IFREG | 0644);
+	assert_int_equal(core_rename(b->core, b->root, "file", b->root, "d", CORE_RENAME_WHITEOUT,
+				 &whiteouts_cred, &gone),
+		0);
+	assert_int_equal(bed_record(b, gone).mode, S_IFCHR);
+	bed_put(b, gone);
+	assert_whiteout(b, b->root, "w", whiteouts_cred.gid);
+	assert_whiteout(b, b->root, "file", whiteouts_cred.gid);
+	/* To its own name, and to another link of the same file: nothing. */
+	assert_int_equal(core_link(b->core, e, b->root, "link"), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(core_rename(b->core, b->root, "d", b->root, i ? "link" : "d",
+					 CORE_RENAME_WHITEOUT, &whiteouts_cred, NULL),
+			0);
+	assert_int_equal(bed_record(b, e).nlink, 2);
+	bed_verify(b);
+	assert_int_equal(core_unlink(b->core, b->root, "w", NULL), 0);
+	assert_int_equal(core_unlink(b->core, b->root, "file", NULL), 0);
+	assert_int_equal(core_unlink(b->core, b->root, "d", NULL), 0);
+	assert_int_equal(core_unlink(b->core, b->root, "link", NULL), 0);
+	bed_put(b, e);
+	bed_put(b, d);
+	core_get_info(b->core, &after);
+	assert_int_equal(before.inodes_used, after.inodes_used);
+	bed_verify(b);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -326,10 +422,14 @@ static void *race(void *context)
 			break;
 		case 6:
 		case 7:
-			e = core_rename(c, a, from, z, to, CORE_RENAME_EXCHANGE, NULL);
+			e = core_rename(c, a, from, z, to, CORE_RENAME_EXCHANGE, NULL, NULL);
+			break;
+		case 8:
+			e = core_rename(
+				c, a, from, z, to, CORE_RENAME_WHITEOUT, &whiteouts_cred, NULL);
 			break;
 		default:
-			e = core_rename(c, a, from, z, to, 0, NULL);
+			e = core_rename(c, a, from, z, to, 0, NULL, NULL);
 			break;
 		}
 		r->done += e == 0;
@@ -388,6 +488,8 @@ int main(void)
 		T(a_name_renamed_to_itself_stays),
 		T(no_directory_ends_below_itself),
 		T(directories_that_change_places_change_parents),
+		T(a_whiteout_has_the_group_of_a_setgid_directory),
+		T(a_whiteout_is_a_name_as_any_other),
 		T(many_threads_leave_a_sound_tree),
 	};
 
