@@ -5,6 +5,12 @@
  * setuid and setgid: a change of owner or group ends them on everything but directories, as the
  * kernel's own filesystems do (setgid without group execution is not setgid, and stays); chmod by a
  * caller outside of the group and without CAP_FSETID cannot set setgid.
+ *
+ * The exception is a file that never had a name (O_TMPFILE), and belongs to the caller until then.
+ * overlayfs makes the copies of files for its upper layer like that: the mode first, then the
+ * owner, by a call that is to end nothing, and that FUSE does not tell from chown(2). Nobody gains
+ * by it what they cannot have: they set the bits themselves, on a file of their own, and may give
+ * it away.
  */
 #include <errno.h>
 #include <sys/sysmacros.h>
@@ -75,6 +81,7 @@ static int set_mode(struct core *c, struct tx *tx, struct inode *ip, struct medi
 static int set_owner(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record,
 	const struct core_setattr *set)
 {
+	bool keeps = ip->linkable && set->cred && set->cred->uid == record->uid;
 	bool moves = c->super.domains == DOMAINS_UID && (set->valid & CORE_SET_UID) &&
 		     set->uid != record->uid && S_ISREG(record->mode) && record->blocks > 0;
 
@@ -82,7 +89,7 @@ static int set_owner(struct core *c, struct tx *tx, struct inode *ip, struct med
 		record->uid = set->uid;
 	if (set->valid & CORE_SET_GID)
 		record->gid = set->gid;
-	if (!S_ISDIR(record->mode)) {
+	if (!S_ISDIR(record->mode) && !keeps) {
 		record->mode &= ~(uint32_t)S_ISUID;
 		if (record->mode & S_IXGRP)
 			record->mode &= ~(uint32_t)S_ISGID;

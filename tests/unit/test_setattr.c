@@ -80,6 +80,44 @@ static void a_change_of_owner_ends_setuid(void **state)
 	scratch_pool_remove(&p);
 }
 
+/* What overlayfs does when it copies a file: nameless, chmod, chown, link. */
+static void a_nameless_file_of_ones_own_keeps_setuid(void **state)
+{
+	struct core_setattr owner = {
+		.valid = CORE_SET_UID | CORE_SET_GID, .uid = 1000, .gid = 1000};
+	const struct core_cred maker = {.uid = 7, .gid = 7, .fsetid = true};
+	const struct core_cred other = {.uid = 8, .gid = 7, .fsetid = true};
+	struct scratch_pool p;
+	struct inode *root, *ip;
+
+	scratch_pool_make(&p, 4 * MIB, 0);
+	assert_int_equal(core_get(p.c, ROOT_INO, &root), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		bool keeps = i == 0;
+		char name[] = {(char)('a' + i), 0};
+
+		assert_int_equal(core_tmpfile(p.c, root, 0600, &maker, &ip), 0);
+		assert_int_equal(set_mode(p.c, ip, 06755, &maker), 0);
+		if (i == 1) /* it has a name */
+			assert_int_equal(core_link(p.c, ip, root, name), 0);
+		owner.cred = i == 2 ? &other : i == 3 ? NULL : &maker;
+		assert_int_equal(core_setattr(p.c, ip, &owner), 0);
+		assert_int_equal(stat_of(p.c, ip).st_uid, 1000);
+		assert_int_equal(stat_of(p.c, ip).st_mode, S_IFREG | (keeps ? 06755 : 0755));
+		if (keeps) { /* once it has a name it is a file as any */
+			assert_int_equal(core_link(p.c, ip, root, name), 0);
+			assert_int_equal(stat_of(p.c, ip).st_mode, S_IFREG | 06755);
+			owner.uid = 7;
+			assert_int_equal(core_setattr(p.c, ip, &owner), 0);
+			assert_int_equal(stat_of(p.c, ip).st_mode, S_IFREG | 0755);
+			owner.uid = 1000;
+		}
+		core_put(p.c, ip, 1);
+	}
+	core_put(p.c, root, 1);
+	scratch_pool_remove(&p);
+}
+
 static void times_are_kept_to_the_nanosecond(void **state)
 {
 	struct core_setattr set = {
@@ -244,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(setgid_takes_membership_or_fsetid),
 		cmocka_unit_test(a_change_of_owner_ends_setuid),
+		cmocka_unit_test(a_nameless_file_of_ones_own_keeps_setuid),
 		cmocka_unit_test(times_are_kept_to_the_nanosecond),
 		cmocka_unit_test(blocks_follow_their_owner),
 		cmocka_unit_test(blocks_of_many_extents_follow_too),
