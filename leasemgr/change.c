@@ -125,44 +125,91 @@ static void become_passive(struct lm_change *c)
 	leased_inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
 }
 
-/*
- * Verdict 0. What conflicts is cut away; with a pin on it (orphan) all of that lease goes, as its
- * mapping stays. All memory is there before the first cut: -ENOMEM leaves everything as it was.
- */
-static void approve(struct lm_change *c, bool orphan, uint64_t now_ns)
+/* Before it frees anything: those that are `unwritten` would not be known to the next daemon. */
+static int write_ghosts(struct lm *lm, const struct lm_change *c)
+{
+	bool frees = c->kind == LM_FREE || c->kind == LM_MOVE;
+
+	return frees ? lease_write_ghosts(lm, c->inode, c->node.start, c->node.end) : 0;
+}
+
+/* Memory for every cut that it makes, or for none. */
+static int reserve_cuts(struct lm_change *c)
 {
 	struct lease_cursor at;
 	struct lease *l;
 	uint64_t reserved = 0;
 
 	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
-		if (lease_reserve(l->session)) {
-			for (l = change_first_conflict(c, &at); reserved > 0;
-				l = change_next_conflict(c, &at)) {
-				lease_unreserve(l->session);
-				reserved--;
-			}
-			if (c->kind == LM_WANT)
-				become_passive(c);
-			else
-				fail(c, -ENOMEM);
-			return;
-		}
+		if (lease_reserve(l->session))
+			break;
 		reserved++;
+	}
+	if (!l)
+		return 0;
+	for (l = change_first_conflict(c, &at); reserved > 0; l = change_next_conflict(c, &at)) {
+		lease_unreserve(l->session);
+		reserved--;
+	}
+	return -ENOMEM;
+}
+
+/* Cuts away what conflicts, up to the first whose record is not taken. */
+static int make_cuts(struct lm_change *c, bool orphan)
+{
+	struct lease_cursor at;
+	struct lease *l, *ghost;
+	int error = 0;
+
+	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
+		struct lm_session *s = l->session;
+		bool whole = orphan && lease_pinned(l, c->node.start, c->node.end);
+
+		if (!error)
+			error = lease_revoke(
+				l, c->node.start, c->node.end, whole, change_is_own(c, l), &ghost);
+		if (!error) {
+			record_lease(ghost, LM_RECORD_REVOKE, ghost->node.start, ghost->node.end, c,
+				ghost->origin);
+			c->noted = true;
+		}
+		lease_unreserve(s);
+	}
+	return error;
+}
+
+static void cannot_go(struct lm_change *c, int error)
+{
+	if (c->kind == LM_WANT)
+		become_passive(c);
+	else
+		fail(c, error);
+}
+
+/*
+ * Verdict 0. What conflicts is cut away; with a pin on it (orphan) all of that lease goes, as its
+ * mapping stays. All memory is there before the first cut: -ENOMEM leaves everything as it was.
+ * When a revocation cannot be written down nothing is freed, though others may have been made.
+ */
+static void approve(struct lm_change *c, bool orphan, uint64_t now_ns)
+{
+	int error = write_ghosts(c->lm, c);
+
+	if (!error)
+		error = reserve_cuts(c);
+	if (error) {
+		cannot_go(c, error);
+		return;
 	}
 	timer_clear(c->lm, &c->timer);
 	count_parked(c, -1);
 	c->state = c->kind == LM_WANT ? CHANGE_READY : CHANGE_ACTIVE;
-	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
-		struct lm_session *s = l->session;
-		bool whole = orphan && lease_pinned(l, c->node.start, c->node.end);
-		struct lease *ghost;
-
-		ghost = lease_revoke(l, c->node.start, c->node.end, whole, change_is_own(c, l));
-		record_lease(ghost, LM_RECORD_REVOKE, ghost->node.start, ghost->node.end, c,
-			ghost->origin);
-		c->noted = true;
-		lease_unreserve(s);
+	error = make_cuts(c, orphan);
+	if (error) {
+		c->state = CHANGE_PARKED;
+		count_parked(c, 1);
+		cannot_go(c, error);
+		return;
 	}
 	if (c->kind == LM_WANT) {
 		record_change(c, LM_RECORD_COMPLETE, NULL, now_ns - c->began_ns);
@@ -491,7 +538,7 @@ int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operat
 	int error;
 
 	assert(r->start < r->end && r->kind != LM_WANT);
-	if (asked.inode && change_first_conflict(&asked, &at))
+	if (asked.inode && (change_first_conflict(&asked, &at) || write_ghosts(lm, &asked)))
 		return -EAGAIN;
 	error = enter(lm, r, operation, CHANGE_ACTIVE, out);
 	if (error)

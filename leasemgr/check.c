@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* check.c - the invariants L1 to L10 of leasemgr.h, asserted. O(everything): for tests. */
+/* check.c - the invariants L1 to L11 of leasemgr.h, asserted. O(everything): for tests. */
 #include "manager.h"
 
 #include <assert.h>
@@ -41,7 +41,7 @@ static void check_exclusive(const struct lease *l)
 }
 
 struct totals {
-	uint64_t leases, ghosts, inherited, inherited_bytes, pins, links, parked, active, wants,
+	uint64_t leases, ghosts, unwritten, inherited, inherited_bytes, pins, links, parked, active, wants,
 		inodes;
 };
 
@@ -64,6 +64,7 @@ static void check_lease(
 		assert(!(l->source.pending & PENDING_REVOKED));
 	} else {
 		t->ghosts++;
+		t->unwritten += l->unwritten;
 		assert(!l->recalled && !l->making);
 		assert(!(l->source.pending & ~PENDING_REVOKED));
 	}
@@ -204,6 +205,7 @@ void lm_check(const struct lm *lm)
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
 	assert(sessions == lm->status.sessions && sessions - inherited <= LM_SESSIONS_MAX);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
+	assert(t.unwritten == lm->status.unwritten); /* L11 */
 	assert(t.inherited_bytes == lm->status.inherited_bytes);
 	assert(t.inherited == lm->status.inherited && (!t.inherited || lm->grace.at)); /* L10 */
 	assert(t.pins == lm->status.range_pins && t.wants == lm->status.wants);

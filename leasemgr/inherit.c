@@ -20,21 +20,20 @@
 
 /* ---- writing down ---------------------------------------------------------------------------- */
 
-void lease_persist(const struct lease *l)
+int lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree)
 {
 	const struct lm *lm = l->session->lm;
 	struct lm_lease_record r = {.lease = l->node.id,
 		.origin = l->origin,
 		.rest = l->rest,
 		.ino = l->inode->ino,
-		.start = l->node.start,
-		.end = l->node.end,
+		.start = start,
+		.end = end,
 		.mode = l->mode,
-		.flags = (l->tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
-			 (l->tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0)};
+		.flags = (tree == TREE_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0) |
+			 (tree >= TREE_GHOSTS ? LM_LEASE_REVOKED : 0)};
 
-	if (lm->ops->persist)
-		lm->ops->persist(lm->config.context, l->session->owner, &r);
+	return lm->ops->persist ? lm->ops->persist(lm->config.context, l->session->owner, &r) : 0;
 }
 
 /* ---- putting back ---------------------------------------------------------------------------- */

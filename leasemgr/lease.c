@@ -182,6 +182,7 @@ void lease_end(struct lease *l)
 	lease_not_inherited(l);
 	source_clear(s, &l->source, 0xff);
 	count_lease(lm, l, -1);
+	lm->status.unwritten -= l->unwritten;
 	lease_displace(l);
 	holds_drop(l);
 	leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
@@ -238,27 +239,47 @@ void lease_review_recall(struct lease *l)
 		lease_set_recalled(l, c);
 }
 
-/* ---- cutting --------------------------------------------------------------------------------- */
+/* ---- cutting ----------------------------------------------------------------------------------
+ *
+ * First all that a cut changes is written down, new parts before what they are cut from; then it is
+ * so. When a record is not taken, the parts go again, and nothing has happened (L11).
+ */
 
-static void tell_split(const struct lease *l, const struct lease *part)
+/* It was in no tree. */
+static void drop_part(struct lease *part)
 {
-	const struct lm *lm = l->session->lm;
+	struct lm_session *s = part->session;
 
-	lm->ops->slot_split(lm->config.context, l->session->owner, l->slot, part->slot);
+	part->inode->count--;
+	s->lease_count--;
+	handles_put(&s->leases, part->slot);
+	s->lm->ops->slot_free(s->lm->config.context, s->owner, part->slot);
+	free(part);
 }
 
-/*
- * What is behind `at` becomes a lease of its own, from raw memory; pins there go along. The caller
- * shortens `l` and puts it back: `l` is in no tree now.
- */
-static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t at)
+/* [start, end) of it, written down as what is to be in that tree; from raw memory, freed on error. */
+static int make_part(struct lease *l, struct lease *memory, uint64_t start, uint64_t end,
+	enum tree_kind tree)
 {
-	struct lease *rest = memory;
+	struct lm_session *s = l->session;
+	struct lease *part = memory;
+	int error;
+
+	lease_init(part, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
+	part->origin = tree == TREE_GHOSTS ? l->node.id : 0;
+	error = s->lm->ops->slot_split(s->lm->config.context, s->owner, l->slot, part->slot);
+	if (!error)
+		error = lease_persist(part, start, end, tree);
+	if (error)
+		drop_part(part);
+	return error;
+}
+
+/* What is behind the cut is a lease of its own now; pins there go along. */
+static void split_off(struct lease *l, struct lease *rest)
+{
 	struct pin *p;
 
-	lease_init(
-		rest, l->session, l->inode, at, l->node.end, (enum lm_mode)l->mode, l->granted_ns);
-	tell_split(l, rest);
 	if (l->inherited) {
 		rest->inherited = true;
 		rest->was_recalled = l->was_recalled;
@@ -267,40 +288,10 @@ static struct lease *split_off(struct lease *l, struct lease *memory, uint64_t a
 		if (rest->slot < l->session->reclaim_slot)
 			l->session->reclaim_slot = rest->slot;
 	}
-	while (l->range_pins && (p = pin_first(l, at, l->node.end)))
+	while (l->range_pins && (p = pin_first(l, rest->node.start, rest->node.end)))
 		pin_move(p, rest);
-	return rest;
-}
-
-/* Takes [start, end) out of a live lease that reaches beyond it; `memory` if in the middle. */
-static struct lease *cut(struct lease *l, uint64_t start, uint64_t end, struct lease *memory)
-{
-	enum tree_kind tree = (enum tree_kind)l->tree;
-	struct lease *rest = NULL;
-
-	lease_displace(l);
-	if (start > l->node.start && end < l->node.end) {
-		rest = split_off(l, memory, end);
-		lease_place(rest, tree);
-		count_lease(l->session->lm, rest, 1);
-		lease_persist(rest);
-	}
-	if (l->inherited)
-		l->session->lm->status.inherited_bytes -= end - start;
-	if (start > l->node.start)
-		l->node.end = start;
-	else
-		l->node.start = end;
-	assert(l->node.start < l->node.end);
-	lease_place(l, tree);
-	lease_persist(l);
-	leased_inode_dirty(l->session->lm, l->inode, start, end);
-	if (rest) {
-		lease_review_recall(rest);
-	}
-	if (l->recalled)
-		lease_review_recall(l);
-	return rest;
+	lease_place(rest, (enum tree_kind)l->tree);
+	count_lease(l->session->lm, rest, 1);
 }
 
 static bool in_middle(const struct lease *l, uint64_t start, uint64_t end)
@@ -308,65 +299,158 @@ static bool in_middle(const struct lease *l, uint64_t start, uint64_t end)
 	return start > l->node.start && end < l->node.end;
 }
 
-/* It is a ghost from now on, of `origin`. */
-static void haunt(struct lease *ghost, uint64_t origin, bool own)
+/* What a live lease keeps when [start, end) is taken out of it; in the middle: the part before. */
+static void kept(const struct lease *l, uint64_t start, uint64_t end, uint64_t *kept_start,
+	uint64_t *kept_end)
+{
+	bool at_front = start <= l->node.start;
+
+	*kept_start = at_front ? end : l->node.start;
+	*kept_end = at_front ? l->node.end : start;
+	assert(*kept_start < *kept_end);
+}
+
+/* Memory for a `rest` if it is in the middle, else NULL; it is freed on error. */
+static int write_cut(struct lease *l, uint64_t start, uint64_t end, struct lease *rest)
+{
+	enum tree_kind tree = (enum tree_kind)l->tree;
+	uint64_t kept_start, kept_end;
+	int error = 0;
+
+	assert(!rest == !in_middle(l, start, end));
+	kept(l, start, end, &kept_start, &kept_end);
+	if (rest)
+		error = make_part(l, rest, end, l->node.end, tree);
+	if (error)
+		return error;
+	error = lease_persist(l, kept_start, kept_end, tree);
+	if (error && rest)
+		drop_part(rest);
+	return error;
+}
+
+/* Takes [start, end) out of a live lease that reaches beyond it, as it has been written down. */
+static void cut(struct lease *l, uint64_t start, uint64_t end, struct lease *rest)
+{
+	enum tree_kind tree = (enum tree_kind)l->tree;
+	uint64_t kept_start, kept_end;
+
+	kept(l, start, end, &kept_start, &kept_end);
+	if (rest)
+		split_off(l, rest);
+	lease_displace(l);
+	if (l->inherited)
+		l->session->lm->status.inherited_bytes -= end - start;
+	l->node.start = kept_start;
+	l->node.end = kept_end;
+	lease_place(l, tree);
+	leased_inode_dirty(l->session->lm, l->inode, start, end);
+	if (rest)
+		lease_review_recall(rest);
+	if (l->recalled)
+		lease_review_recall(l);
+}
+
+/* It is a ghost from now on. */
+static void haunt(struct lease *ghost, bool own)
 {
 	struct lm *lm = ghost->session->lm;
 
-	ghost->origin = origin;
 	ghost->own = own;
 	lease_place(ghost, TREE_GHOSTS);
 	count_lease(lm, ghost, 1);
-	lease_persist(ghost);
 	source_mark(ghost->session, &ghost->source, PENDING_REVOKED);
 	lm->status.revocations++;
 }
 
-static void revoke_whole(struct lease *l, bool own)
+/* `must`: it becomes one whether that can be written down or not. */
+static int revoke_whole(struct lease *l, bool own, bool must)
 {
 	struct lm_session *s = l->session;
 	struct lm *lm = s->lm;
+	int error;
 
+	if (!l->recalled)
+		lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
+	l->origin = l->node.id;
+	error = lease_persist(l, l->node.start, l->node.end, TREE_GHOSTS);
+	if (error && !must) {
+		l->origin = 0;
+		if (!l->recalled)
+			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, false);
+		return error;
+	}
+	l->unwritten = error != 0;
+	lm->status.unwritten += l->unwritten;
 	count_lease(lm, l, -1);
 	lease_displace(l);
 	lease_not_inherited(l);
 	source_clear(s, &l->source, 0xff);
-	if (!l->recalled)
-		lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
 	l->recalled = false;
 	leased_inode_dirty(lm, l->inode, l->node.start, l->node.end);
-	haunt(l, l->node.id, own);
+	haunt(l, own);
+	return 0;
 }
 
-struct lease *lease_revoke(struct lease *l, uint64_t start, uint64_t end, bool whole, bool own)
+int lease_revoke(
+	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own, struct lease **out)
 {
 	struct lm_session *s = l->session;
 	struct lease *ghost, *rest;
+	int error;
 
 	assert(l->tree < TREE_GHOSTS && l->in_use == 0);
+	*out = l;
 	start = start > l->node.start ? start : l->node.start;
 	end = end < l->node.end ? end : l->node.end;
-	if (whole || (start == l->node.start && end == l->node.end)) {
-		revoke_whole(l, own);
-		return l;
-	}
+	if (whole || (start == l->node.start && end == l->node.end))
+		return revoke_whole(l, own, false);
 	/* First the ghost, so that at no moment what is on media lacks the range that it has. */
 	ghost = take_spare(s);
-	lease_init(ghost, s, l->inode, start, end, (enum lm_mode)l->mode, l->granted_ns);
-	tell_split(l, ghost);
-	haunt(ghost, l->node.id, own);
-	rest = cut(l, start, end, in_middle(l, start, end) ? take_spare(s) : NULL);
+	error = make_part(l, ghost, start, end, TREE_GHOSTS);
+	if (error)
+		return error;
+	rest = in_middle(l, start, end) ? take_spare(s) : NULL;
+	error = write_cut(l, start, end, rest);
+	if (error) {
+		drop_part(ghost);
+		return error;
+	}
+	cut(l, start, end, rest);
 	if (rest) {
 		ghost->rest = rest->node.id;
-		lease_persist(ghost);
+		/* Without it the ghost is found all the same, but names no rest. */
+		(void)lease_persist(ghost, start, end, TREE_GHOSTS);
 	}
-	return ghost;
+	haunt(ghost, own);
+	*out = ghost;
+	return 0;
 }
 
 void lease_revoke_left(struct lease *l)
 {
-	lease_revoke(l, 0, UINT64_MAX, true, false);
+	int error = revoke_whole(l, false, true);
+
+	assert(!error);
+	(void)error;
 	record_lease(l, LM_RECORD_REVOKE, l->node.start, l->node.end, NULL, l->origin);
+}
+
+int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
+{
+	struct range_tree *ghosts = &in->leases[TREE_GHOSTS];
+	struct range_node *n = lm->status.unwritten ? range_tree_first(ghosts, start, end) : NULL;
+
+	for (; n; n = range_tree_next(ghosts, n, start, end)) {
+		struct lease *l = container_of(n, struct lease, node);
+		int error = l->unwritten ? lease_persist(l, n->start, n->end, TREE_GHOSTS) : 0;
+
+		if (error)
+			return error;
+		lm->status.unwritten -= l->unwritten;
+		l->unwritten = false;
+	}
+	return 0;
 }
 
 /* ---- calls of the owner ---------------------------------------------------------------------- */
@@ -424,10 +508,11 @@ int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t no
 		settle(lm, now_ns);
 		return error;
 	}
-	l = malloc(sizeof(*l));
+	error = lease_write_ghosts(lm, in, r->start, r->end);
+	l = error ? NULL : malloc(sizeof(*l));
 	if (!l) {
 		leased_inode_drop(lm, in);
-		return -ENOMEM;
+		return error ? error : -ENOMEM;
 	}
 	lease_init(l, s, in, r->start, r->end, r->mode, now_ns);
 	l->making = true;
@@ -460,7 +545,8 @@ void lm_grant_done(struct lm_session *s, uint64_t lease, bool ok, uint64_t now_n
 int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, uint64_t now_ns,
 	struct lm_grant *rest)
 {
-	struct lease *l = find_live(s, lease), *memory = NULL, *behind;
+	struct lease *l = find_live(s, lease), *behind = NULL;
+	bool whole;
 	int error;
 
 	if (!l || l->making)
@@ -478,18 +564,21 @@ int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end
 		error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
 		if (error)
 			return error;
-		memory = malloc(sizeof(*memory));
-		if (!memory)
+		behind = malloc(sizeof(*behind));
+		if (!behind)
 			return -ENOMEM;
 	}
+	whole = start == l->node.start && end == l->node.end;
+	error = whole ? 0 : write_cut(l, start, end, behind);
+	if (error)
+		return error;
 	record_lease(l, LM_RECORD_RETURN, start, end, NULL, 0);
-	if (start == l->node.start && end == l->node.end) {
+	if (whole)
 		lease_end(l);
-	} else {
-		behind = cut(l, start, end, memory);
-		if (behind)
-			*rest = (struct lm_grant){behind->node.id, behind->slot};
-	}
+	else
+		cut(l, start, end, behind);
+	if (behind)
+		*rest = (struct lm_grant){behind->node.id, behind->slot};
 	s->lm->status.returns++;
 	settle(s->lm, now_ns);
 	return 0;
@@ -498,11 +587,20 @@ int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end
 int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_ns)
 {
 	struct lease *l = find_live(s, lease);
+	uint8_t mode;
+	int error;
 
 	if (!l || l->making)
 		return -ENOENT;
 	if (l->in_use || lease_pinned(l, l->node.start, l->node.end))
 		return -EBUSY;
+	mode = l->mode;
+	l->mode = LM_READ;
+	error = lease_persist(l, l->node.start, l->node.end,
+		share ? TREE_SHARED : (enum tree_kind)l->tree);
+	l->mode = mode;
+	if (error)
+		return error;
 	count_lease(s->lm, l, -1);
 	l->mode = LM_READ;
 	count_lease(s->lm, l, 1);
@@ -513,7 +611,6 @@ int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_
 			lease_review_recall(l);
 		leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	}
-	lease_persist(l);
 	settle(s->lm, now_ns);
 	return 0;
 }

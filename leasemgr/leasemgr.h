@@ -70,6 +70,10 @@
  *  L8. A session with something to read is in the state `ready`, told once to the owner.
  *  L9. No bound named below is exceeded.
  *  L10. There are inherited leases only while the grace period's timer runs.
+ *  L11. What is written down covers what is: a return, downgrade or revocation whose record is not
+ *       taken does not happen. A session's end does, and leaves ghosts that are `unwritten`; no
+ *       change that takes blocks away goes on over one before its record is there, and no lease is
+ *       granted there, which the record might contradict.
  *
  * Events are state, not a queue: each lease, ghost and want has a few pending bits and one link in
  * its session's list, so there is always room. A recall that is over before it was read is never
@@ -198,11 +202,13 @@ struct lm_ops {
 	 * it. */
 	void (*slot_recall)(void *context, void *owner, uint32_t slot, bool recalled);
 	void (*slot_fresh)(void *context, void *owner, uint32_t slot, bool used_before);
-	/* A part of the lease in `from` is a lease or ghost of its own now, in `to`. */
-	void (*slot_split)(void *context, void *owner, uint32_t from, uint32_t to);
+	/* A part of the lease in `from` is to be a lease or ghost of its own, in `to`. -errno: that
+	 * could not be written down. */
+	int (*slot_split)(void *context, void *owner, uint32_t from, uint32_t to);
 	void (*slot_free)(void *context, void *owner, uint32_t slot); /* its lease is no more */
 	void (*ready)(void *context, void *owner); /* it has an event to read, and had none */
-	/* 0: the change is ACTIVE; -EBUSY, -ENOMEM: it is no more. Once for each parked change. */
+	/* 0: the change is ACTIVE; -EBUSY, -ENOMEM, or what slot_split or persist said: it is no
+	 * more. Once for each parked change. */
 	void (*verdict)(void *context, void *operation, struct lm_change *change, int verdict);
 	void (*signal_holder)(void *context, void *owner, int signal_number);
 	void (*conflict)(void *context, const struct lm_conflict *conflict);
@@ -214,11 +220,11 @@ struct lm_ops {
 	void *(*inode_used)(void *context, uint64_t ino);
 	void (*inode_idle)(void *context, void *inode_owner);
 	void (*session_gone)(void *context, void *owner); /* the session's memory goes now */
-	/* NULL, or: this lease or ghost is so from now on, on media if it is to be found again.
-	 * Not told of one that is being made: that is its owner's, before lm_grant_done(). Of a cut
-	 * the new parts come first (after slot_split), so that any prefix of it covers the whole.
-	 */
-	void (*persist)(void *context, void *owner, const struct lm_lease_record *record);
+	/* NULL, or: this lease or ghost is to be so from now on, on media if it is to be found
+	 * again. Not told of one that is being made: that is its owner's, before lm_grant_done().
+	 * Of a cut the new parts come first (after slot_split), so that any prefix of it covers the
+	 * whole. -errno: the record is as it was, and so is the lease; see L11. */
+	int (*persist)(void *context, void *owner, const struct lm_lease_record *record);
 	/* NULL, or: of that range pin. */
 	void (*pin_moved)(void *context, void *owner, uint64_t pin, uint64_t lease);
 	void (*pin_gone)(void *context, void *owner, uint64_t pin);
@@ -278,7 +284,7 @@ struct lm_grant {
  * The lease exists from now on, so that no change can miss it, but is still being made: the owner
  * prepares the layout and calls lm_grant_done(). -EAGAIN: something is in the way; it was recalled,
  * and `available` will come. -ENOLCK: a limit. -ESHUTDOWN: draining. -ENOBUFS: too many unanswered
- * wants. -EINVAL, -ENOMEM.
+ * wants. -EINVAL, -ENOMEM; ops->persist's errors, of a ghost that is `unwritten`.
  */
 int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns,
 	struct lm_grant *out);
@@ -288,11 +294,14 @@ bool lm_grant_is_free(const struct lm_session *s, const struct lm_grant_request 
 /*
  * Gives [start, end) of a lease back (0, 0: all). Returning the middle leaves two: the front keeps
  * the id, *rest is the id of the other (0: there is none). -ENOENT, -EINVAL (not inside), -EBUSY
- * (pinned, or in use by another call), -ENOMEM, -ENOLCK.
+ * (pinned, or in use by another call), -ENOMEM, -ENOLCK, and ops->persist's errors.
  */
 int lm_return(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, uint64_t now_ns,
 	struct lm_grant *rest);
-/* To a read lease; `share`: not exclusive any more. -ENOENT, -EBUSY: pinned, or in use. */
+/*
+ * To a read lease; `share`: not exclusive any more. -ENOENT, -EBUSY: pinned, or in use; and
+ * ops->persist's errors.
+ */
 int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_ns);
 /*
  * Around a commit, so that no change gets its verdict in between. -ENOENT, -EBADF: a read lease,
@@ -393,7 +402,8 @@ struct lm_change_request {
 #define LM_PARKED 1
 /*
  * 0: go on, and lm_change_end(*out); LM_PARKED: ops->verdict comes; -EBUSY: a pin that will not
- * break, the asker's own pin, a policy that gives no time, or too many parked; -ENOMEM.
+ * break, the asker's own pin, a policy that gives no time, or too many parked; -ENOMEM; what
+ * ops->persist said of a lease that was to be revoked.
  */
 int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *operation,
 	uint64_t now_ns, struct lm_change **out);
@@ -402,7 +412,8 @@ void lm_change_end(struct lm_change *c, uint64_t now_ns); /* an ACTIVE one */
 int lm_change_interrupt(struct lm_change *c, uint64_t now_ns);
 /*
  * Where no lease is in the way at all: as lm_change_begin() with the result 0, which asks for no
- * policy and no time then, and however many are parked. -EAGAIN: something is; -ENOMEM.
+ * policy and no time then, and however many are parked. -EAGAIN: something is, or an `unwritten`
+ * ghost whose record is not taken; -ENOMEM.
  */
 int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operation,
 	struct lm_change **out);
@@ -471,6 +482,7 @@ struct lm_status {
 	uint64_t quarantine_bytes;
 	uint64_t leaked_bytes; /* held for want of memory or room: until the next start */
 	uint64_t grants, returns, recalls, revocations, busy;
+	uint64_t unwritten; /* ghosts whose records say that they are leases */
 	uint64_t inherited; /* leases to be reclaimed; counted in `leases` too */
 	uint64_t inherited_bytes;
 	uint64_t reclaimed, grace_revoked;

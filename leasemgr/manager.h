@@ -90,6 +90,7 @@ struct lease {
 	bool inherited;    /* not reclaimed yet */
 	bool was_recalled; /* inherited: its holder may know of a recall that is over */
 	bool held;         /* ghost: it has got holds that no record told of yet */
+	bool unwritten;    /* ghost: its record says that it is a lease */
 	uint32_t slot;
 	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
 	uint32_t range_pins;
@@ -239,10 +240,15 @@ struct lease *lease_find(const struct lm_session *s, uint64_t id); /* ghosts too
 /* Memory and slots for one more cut of one of the session's leases, until lease_unreserve(). */
 int lease_reserve(struct lm_session *s);
 void lease_unreserve(struct lm_session *s);
-/* [start, end) of it becomes a ghost; whole: all of it does. */
-struct lease *lease_revoke(
-	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own); /* the ghost */
+/*
+ * [start, end) of it becomes the ghost *out; whole: all of it does. -errno: that could not be
+ * written down, and it is as it was.
+ */
+int lease_revoke(
+	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own, struct lease **out);
 void lease_revoke_left(struct lease *l); /* by a session that ends without returning it */
+/* Ghosts of [start, end) that are `unwritten` are written down now. -errno: one still is not. */
+int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
 void lease_end(struct lease *l);         /* out of everything, its holds let go, and freed */
 /* By that change; NULL: not any more. */
 void lease_set_recalled(struct lease *l, struct lm_change *by);
@@ -251,7 +257,8 @@ void lease_enter(
 	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
 
 /* inherit.c */
-void lease_persist(const struct lease *l);
+/* As its range and its tree would be these. */
+int lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
 
 /* pin.c */
 struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end);

@@ -247,12 +247,13 @@ void holder_describe(const struct holder *h, struct session_record *out)
 		.names = {h->names[0], h->names[1]}};
 }
 
-static void say_unwritten(const struct holder *h, int error)
+/* EIO, whatever it was: what wants it written down does not happen. */
+static int say_unwritten(const struct holder *h, int error)
 {
 	if (error)
-		log_warning("session %llu: a lease could not be written down (%s): it would not"
-			    " survive a restart whole",
+		log_warning("session %llu cannot be written down in run/: %s",
 			(unsigned long long)h->id, strerror(-error));
+	return error ? -EIO : 0;
 }
 
 /* While the daemon ends, what is written down stays as it is: it is the next one's. */
@@ -261,13 +262,15 @@ static bool is_written(const struct holder *h)
 	return h->leases_fd >= 0 && !h->keep;
 }
 
-void holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+int holder_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
 	const struct holder *h = owner;
+	int error = 0;
 
 	if (is_written(h))
-		say_unwritten(h, lease_record_copy(h->leases_fd, from, to));
+		error = say_unwritten(h, lease_record_copy(h->leases_fd, from, to));
 	crash_point("part_copied");
+	return error;
 }
 
 void holder_slot_free(void *context, void *owner, uint32_t slot)
@@ -286,14 +289,16 @@ int holder_note_lease(struct holder *h, uint32_t slot, const struct lease_record
 		       : lease_record_write(h->leases_fd, slot, r);
 }
 
-void holder_persist(void *context, void *owner, const struct lm_lease_record *record)
+int holder_persist(void *context, void *owner, const struct lm_lease_record *record)
 {
 	const struct holder *h = owner;
+	int error = 0;
 
 	if (is_written(h))
-		say_unwritten(
+		error = say_unwritten(
 			h, lease_record_update(h->leases_fd, record_slot(record->lease), record));
 	crash_point(record->flags & LM_LEASE_REVOKED ? "ghost_written" : "cut_written");
+	return error;
 }
 
 void holder_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
@@ -301,7 +306,7 @@ void holder_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
 	const struct holder *h = owner;
 
 	if (is_written(h) && h->ranges_fd >= 0)
-		say_unwritten(h, range_pin_record_move(h->ranges_fd, pin, lease));
+		(void)say_unwritten(h, range_pin_record_move(h->ranges_fd, pin, lease));
 }
 
 void holder_pin_gone(void *context, void *owner, uint64_t pin)
@@ -612,7 +617,7 @@ int holder_set_process(struct holder *h, uint32_t pid)
 		arbiter_lock(a);
 		holder_describe(h, &r);
 		if (h->leases_fd >= 0)
-			say_unwritten(h, session_record_write(h->leases_fd, &r));
+			(void)say_unwritten(h, session_record_write(h->leases_fd, &r));
 		lm_session_set_process(h->session, pid, arbiter_now());
 		arbiter_unlock(a);
 	}

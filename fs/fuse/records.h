@@ -21,6 +21,9 @@
  * offset is then RECORD_LOOSE. That keeps too much back after a restart, never too little. A part
  * that was cut off has a copy of all extents: what counts of them lies within its range.
  *
+ * A record that cannot be written is an error, and what it was to say does not happen (L11 of
+ * leasemgr.h): so nothing is freed under a lease whose record does not say that it is a ghost's.
+ *
  * Threads: calls for one slot are made under arbiter.lock, or by the one call that makes the lease
  * in that slot.
  */

@@ -107,7 +107,7 @@ struct leasefs_extent {
  * EACCES: the caller may not open the region. EBADF: the descriptor is not open for that mode.
  * EPERM: no such session. ENOLCK: too many leases. ENOBUFS: too many unanswered requests.
  * ENOSPC: for the holes. EFBIG: past the largest size of a file. ESHUTDOWN: the mount drains.
- * ENOTTY: a directory.
+ * ENOTTY: a directory. EIO, ENOSPC too: the lease could not be written down.
  */
 struct leasefs_grant {
 	uint64_t cookie[2];
@@ -156,7 +156,8 @@ struct leasefs_region {
 /*
  * Gives a range back: unmap it first. Returning the middle leaves two leases; the front keeps id
  * and slot. ENOENT: not a lease of this session (any more). EBUSY: pinned, or another call on that
- * lease is under way. EINVAL: not inside the lease. ENOLCK.
+ * lease is under way. EINVAL: not inside the lease. ENOLCK. EIO: what is left of it could not be
+ * written down.
  */
 struct leasefs_return {
 	uint64_t lease;
@@ -168,7 +169,7 @@ struct leasefs_return {
 	uint32_t pad;       /* out: 0 */
 };
 
-/* To a read lease, whatever the flags. ENOENT, EBUSY: pinned. */
+/* To a read lease, whatever the flags. ENOENT, EBUSY: pinned. EIO: it could not be written down. */
 #define LEASEFS_DOWNGRADE_SHARE 1u /* not exclusive any more */
 struct leasefs_downgrade {
 	uint64_t lease;

@@ -25,7 +25,7 @@
  *                session has no thread); it stays so until LEASEFS_EVENT_RECONNECTED
  *     -EINVAL    unknown flags, or a range that is empty, wraps or lies outside
  *     -ENOMEM    memory, or address space (RLIMIT_AS), or the number of mappings (vm.max_map_count)
- *     -EIO       the daemon answered what it never should
+ *     -EIO       the daemon answered what it never should, or could not write down what was asked
  *   The library prints nothing, installs no signal handler (but leasefs_enable_guard()), changes no
  *   signal mask but its own thread's, and never ends the process.
  *

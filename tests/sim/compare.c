@@ -38,7 +38,10 @@ static struct m_lease *match(struct model *m, const struct lm_lease_info *info, 
 			continue;
 		if (l->id == info->lease)
 			return l;
-		/* A part whose id the model does not know: there may be another just like it. */
+		/* A part whose id the model does not know: there may be another just like it, but
+		 * of a ghost whose origin is not known either, because that was cut just now. */
+		if (found && found->origin && !l->origin)
+			continue;
 		if (l->write == (info->mode == LM_WRITE) && count_pins(m, l) == info->range_pins &&
 			(!l->live || l->exclusive == !!(info->flags & LM_LEASE_EXCLUSIVE)))
 			found = l;

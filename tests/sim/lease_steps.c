@@ -64,6 +64,18 @@ static struct m_want *remember_want(struct model *m, const struct m_want *want)
 	fail("the model has too few wants");
 }
 
+static bool lies_over_unwritten(const struct model *m, const struct m_want *w)
+{
+	for (int i = 0; i < LEASES; i++) {
+		const struct m_lease *l = &m->leases[i];
+
+		if (m_is_unwritten(m, l) && l->ino == w->ino && l->start < w->end &&
+			w->start < l->end)
+			return true;
+	}
+	return false;
+}
+
 /* The layout: a writer's holes are filled; then the client maps what is there. */
 static void map_layout(struct model *m, struct m_lease *l)
 {
@@ -80,6 +92,7 @@ static void finish_grant(struct model *m, struct m_lease *l, bool ok)
 	struct lm_session *lm = s->lm;
 	uint64_t id = l->id;
 
+	ok = ok && !m->full;
 	if (ok) {
 		map_layout(m, l);
 		if (!record_grant(m, l)) /* no answer */
@@ -108,9 +121,10 @@ void step_grant(struct model *m, const struct step *s)
 		.flags = w.exclusive ? LM_GRANT_EXCLUSIVE : 0,
 		.pid = 1,
 		.policy = &policies[w.policy]};
-	struct m_want *known;
+	struct m_want *known, *told;
 	struct lm_grant g;
 	struct m_lease *l;
+	bool made;
 	int error, leases = 0, wants = 0;
 
 	for (int i = 0; i < LEASES; i++)
@@ -122,17 +136,24 @@ void step_grant(struct model *m, const struct step *s)
 	pick_range(s->b, s->c, &w.start, &w.end);
 	r.start = (uint64_t)w.start * UNIT;
 	r.end = (uint64_t)w.end * UNIT;
-	known = find_told(m, &w);
-	if (known)
-		known->used = false;
+	told = find_told(m, &w);
+	if (told)
+		told->used = false;
 	known = find_want(m, &w);
-	if (!known)
+	made = !known;
+	if (made)
 		known = remember_want(m, &w); /* first: it may revoke within the call */
 	else if (known->policy != w.policy)
 		known->policy = 1; /* either may count: that of the shorter time */
 	error = lm_grant(m->sessions[w.session].lm, &r, m->now, &g);
 	if (error == -EAGAIN)
 		return;
+	if (error == -EIO && m->full && lies_over_unwritten(m, &w)) {
+		known->used = !made;
+		if (told)
+			told->used = true;
+		return;
+	}
 	if (error)
 		fail("grant: %d", error);
 	if (!grant_is_free(m, &w))
@@ -167,7 +188,7 @@ void step_return(struct model *m, const struct step *s)
 	struct m_lease *l = pick_lease(m, s->a, LIVE), *rest = NULL;
 	struct m_lease before, *at = l;
 	struct lm_grant g;
-	bool busy;
+	bool busy, refused;
 	int start, end, error;
 
 	if (!l)
@@ -179,8 +200,9 @@ void step_return(struct model *m, const struct step *s)
 		end = start + 1 + (int)(s->d % (uint32_t)(end - start));
 	}
 	busy = l->in_use || m_pinned(m, l, start, end);
+	refused = !busy && m->full && (start > l->start || end < l->end);
 	before = *l;
-	if (!busy) { /* first the model: verdicts look at it */
+	if (!busy && !refused) { /* first the model: verdicts look at it */
 		if (start == l->start && end == l->end)
 			m_end_lease(m, l);
 		else
@@ -188,10 +210,10 @@ void step_return(struct model *m, const struct step *s)
 	}
 	error = lm_return(m->sessions[before.session].lm, before.id, (uint64_t)start * UNIT,
 		(uint64_t)end * UNIT, m->now, &g);
-	if (busy ? error != -EBUSY : error != 0)
+	if (error != (busy ? -EBUSY : refused ? -EIO : 0))
 		fail("return of [%d, %d) from [%d, %d): %d", start, end, before.start, before.end,
 			error);
-	if (!busy && !!g.lease != (rest != NULL))
+	if (!error && !!g.lease != (rest != NULL))
 		fail("what is left of a returned lease");
 	if (rest) {
 		rest->id = g.lease;
@@ -206,17 +228,18 @@ void step_downgrade(struct model *m, const struct step *s)
 	struct m_lease *l = pick_lease(m, s->a, LIVE);
 	struct m_lease before;
 	bool busy, share = s->b % 2;
+	int error;
 
 	if (!l)
 		return;
 	before = *l;
 	busy = l->in_use || m_pinned(m, l, l->start, l->end);
-	if (!busy) {
+	error = busy ? -EBUSY : m->full ? -EIO : 0;
+	if (!error) {
 		l->write = false;
 		l->exclusive = l->exclusive && !share;
 	}
-	if (lm_downgrade(m->sessions[before.session].lm, before.id, share, m->now) !=
-		(busy ? -EBUSY : 0))
+	if (lm_downgrade(m->sessions[before.session].lm, before.id, share, m->now) != error)
 		fail("downgrade");
 }
 

@@ -206,6 +206,19 @@ static void check_busy(struct model *m, const struct m_change *c)
 			pinned ? "its time not over" : "no pin in the way");
 }
 
+bool m_has_to_write(const struct model *m, const struct m_change *c)
+{
+	for (int i = 0; i < LEASES; i++) {
+		const struct m_lease *l = &m->leases[i];
+
+		if (m_conflicts(m, c, l) ||
+			((c->kind == LM_FREE || c->kind == LM_MOVE) && m_is_unwritten(m, l) &&
+				l->ino == c->ino && overlap(l->start, l->end, c->start, c->end)))
+			return true;
+	}
+	return false;
+}
+
 void m_verdict(struct model *m, struct m_change *c, int verdict)
 {
 	if (c->state != M_PARKED)
@@ -220,9 +233,15 @@ void m_verdict(struct model *m, struct m_change *c, int verdict)
 		c->state = M_NONE;
 		return;
 	}
-	if (verdict)
+	if (verdict ? verdict != -EIO || !m->full : m->full && m_has_to_write(m, c))
 		fail("verdict %d", verdict);
 	check_go(m, c);
+	if (verdict) {
+		if (!m_has_to_write(m, c))
+			fail("EIO with nothing to write down");
+		c->state = M_NONE;
+		return;
+	}
 	c->state = M_ACTIVE;
 	for (int i = 0; i < LEASES; i++) {
 		struct m_lease *l = &m->leases[i];
@@ -258,11 +277,11 @@ static void on_slot_fresh(void *context, void *owner, uint32_t slot, bool used_b
 	((struct m_session *)owner)->recall[slot] = false;
 }
 
-static void on_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+static int on_slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
 	if (from == to)
 		fail("slot %u is split from itself", from);
-	record_copy(of(context), owner, from, to);
+	return record_copy(of(context), owner, from, to);
 }
 
 static void on_slot_free(void *context, void *owner, uint32_t slot)

@@ -17,7 +17,7 @@
  *         no holder is left without the news of a recall
  *   6     a restart, between any two things that are written down, finds every lease, pin and block
  *         that a client was told of; and nothing that needs one of them goes on before it was
- *         reclaimed, or its time is over
+ *         reclaimed, or its time is over; what cannot be written down is not done
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
@@ -123,6 +123,7 @@ struct model {
 	uint64_t grace_end_ns;
 	unsigned crash_in;          /* so many writes from now the daemon is killed; 0: it is not */
 	bool dead;                  /* it has been: nothing is written any more */
+	bool full;                  /* records of leases are refused */
 	struct m_change *beginning; /* in lm_change_begin() */
 };
 
@@ -133,11 +134,13 @@ extern struct lm_policy policies[POLICIES];
 extern const struct lm_ops model_ops;
 
 /* restart.c */
-void on_persist(void *context, void *owner, const struct lm_lease_record *record);
+int on_persist(void *context, void *owner, const struct lm_lease_record *record);
 void on_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease);
 void on_pin_gone(void *context, void *owner, uint64_t pin);
-void record_copy(struct model *m, struct m_session *s, uint32_t from, uint32_t to);
+int record_copy(struct model *m, struct m_session *s, uint32_t from, uint32_t to);
 void record_clear(struct model *m, struct m_session *s, uint32_t slot);
+/* A ghost whose record says that it is a lease. */
+bool m_is_unwritten(const struct model *m, const struct m_lease *l);
 /* False: the daemon was killed before: the client gets no answer. */
 bool record_grant(struct model *m, const struct m_lease *l);
 bool record_pin(struct model *m, const struct m_pin *p);
@@ -162,6 +165,8 @@ void learn_ids(struct model *m);
 bool m_pinned(const struct model *m, const struct m_lease *l, int start, int end);
 bool m_conflicts(const struct model *m, const struct m_change *c, const struct m_lease *l);
 bool m_own(const struct model *m, const struct m_change *c, const struct m_lease *l);
+/* Has it to write something down, before it goes on? */
+bool m_has_to_write(const struct model *m, const struct m_change *c);
 /* What a verdict must be true of, and what follows from it. */
 void m_verdict(struct model *m, struct m_change *c, int verdict);
 struct m_lease *m_new_lease(struct model *m);

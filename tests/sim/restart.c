@@ -8,6 +8,7 @@
  * is the model's leases, is then held against the records: each block that it has mapped and each
  * pin that it was told of has to be in one. Then the model's leases become what the records say.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +28,24 @@ static bool may_write(struct model *m)
 	return true;
 }
 
-void on_persist(void *context, void *owner, const struct lm_lease_record *record)
+int on_persist(void *context, void *owner, const struct lm_lease_record *record)
 {
+	struct model *m = context;
 	struct m_session *s = owner;
 
-	if (may_write(context))
+	if (m->full)
+		return -EIO;
+	if (may_write(m))
 		s->records[SLOT(record->lease)].lm = *record;
+	return 0;
+}
+
+bool m_is_unwritten(const struct model *m, const struct m_lease *l)
+{
+	const struct m_record *r = &m->sessions[l->session].records[l->slot];
+
+	return l->used && !l->live && l->id && r->lm.lease == l->id &&
+	       !(r->lm.flags & LM_LEASE_REVOKED);
 }
 
 void on_pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
@@ -51,12 +64,15 @@ void on_pin_gone(void *context, void *owner, uint64_t pin)
 		s->pin_records[SLOT(pin)].pin = 0;
 }
 
-void record_copy(struct model *m, struct m_session *s, uint32_t from, uint32_t to)
+int record_copy(struct model *m, struct m_session *s, uint32_t from, uint32_t to)
 {
+	if (m->full)
+		return -EIO;
 	if (!may_write(m))
-		return;
+		return 0;
 	s->records[to] = s->records[from];
 	s->records[to].lm.lease = 0;
+	return 0;
 }
 
 void record_clear(struct model *m, struct m_session *s, uint32_t slot)

@@ -78,6 +78,7 @@ static const struct {
 	{"time", step_time, 8},
 	{"event", step_event, 14},
 	{"restart", step_restart, 1},
+	{"records", step_records, 1},
 	{"adopt", step_adopt, 3},
 	{"tell_again", step_tell_again, 1},
 	{"reclaim", step_reclaim, 5},

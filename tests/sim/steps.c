@@ -131,7 +131,7 @@ void step_release(struct model *m, const struct step *s)
 /* Nothing in its way: it goes on at once. */
 static bool try_change(struct model *m, struct m_change *c, const struct lm_change_request *r)
 {
-	bool free = true;
+	bool free = !m->full || !m_has_to_write(m, c);
 	int result = lm_change_try(m->lm, r, c, &c->lm);
 
 	for (int i = 0; i < LEASES; i++)
@@ -326,6 +326,12 @@ void step_restart(struct model *m, const struct step *s)
 		model_restart(m);
 	else if (!m->crash_in)
 		m->crash_in = 1 + s->b % 5;
+}
+
+/* Records of leases are refused for a while, or taken again. */
+void step_records(struct model *m, const struct step *s)
+{
+	m->full = !m->full && s->a % 2;
 }
 
 void step_adopt(struct model *m, const struct step *s)

@@ -46,6 +46,7 @@ void step_interrupt(struct model *m, const struct step *s);
 void step_time(struct model *m, const struct step *s);
 void step_event(struct model *m, const struct step *s);
 void step_restart(struct model *m, const struct step *s);
+void step_records(struct model *m, const struct step *s);
 void step_adopt(struct model *m, const struct step *s);
 void step_tell_again(struct model *m, const struct step *s);
 void step_reclaim(struct model *m, const struct step *s);

@@ -26,9 +26,18 @@ static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 	((struct holder *)owner)->pins[slot] = 0;
 	((struct holder *)owner)->recall[slot] = false;
 }
-static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+static bool has_room(struct world *w)
+{
+	if (w->room > 0)
+		w->room--;
+	else if (w->room == 0)
+		return false;
+	return true;
+}
+static int slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
 	assert_int_not_equal(from, to);
+	return has_room(context) ? 0 : -EIO;
 }
 static void slot_free(void *context, void *owner, uint32_t slot)
 {
@@ -74,9 +83,12 @@ static void session_gone(void *context, void *owner)
 {
 	((struct holder *)owner)->gone = true;
 }
-static void persist(void *context, void *owner, const struct lm_lease_record *r)
+static int persist(void *context, void *owner, const struct lm_lease_record *r)
 {
+	if (!has_room(context))
+		return -EIO;
 	((struct holder *)owner)->leases[SLOT(r->lease)] = *r;
+	return 0;
 }
 static void pin_moved(void *context, void *owner, uint64_t pin, uint64_t lease)
 {
@@ -129,6 +141,7 @@ int world_setup(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 
 	w->now = 1;
+	w->room = -1;
 	create_manager(w);
 	assert_int_equal(lm_policy_parse("recall:500ms/busy", &w->policy), 0);
 	open_session(w, &w->a, 100);

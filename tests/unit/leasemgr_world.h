@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * leasemgr_world.h - a manager with two sessions and a clock that only moves when told; what it
- * writes down is two arrays, from which restart() puts it back. lm_check() runs after every
- * transition. Calls that can't fail for what they are asked assert it.
+ * writes down is two arrays, from which restart() puts it back, as long as there is `room`.
+ * lm_check() runs after every transition. Calls that can't fail for what they are asked assert it.
  */
 #ifndef UNIT_LEASEMGR_WORLD_H
 #define UNIT_LEASEMGR_WORLD_H
@@ -50,6 +50,7 @@ struct world {
 	struct lm_conflict conflict; /* the latest */
 	uint64_t held, released;     /* bytes */
 	int inodes;
+	int room; /* for so many writes of records of leases; -1: for all */
 };
 
 extern const struct lm_ops world_ops;

@@ -57,9 +57,10 @@ static void slot_fresh(void *context, void *owner, uint32_t slot, bool used_befo
 	((struct holder *)owner)->pins[slot] = 0;
 }
 
-static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+static int slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
 	((struct holder *)owner)->pins[to] = ((struct holder *)owner)->pins[from];
+	return 0;
 }
 
 static void slot_free(void *context, void *owner, uint32_t slot)

@@ -40,8 +40,9 @@ static bool slot_pinned(void *context, void *owner, uint32_t slot)
 static void slot_flag(void *context, void *owner, uint32_t slot, bool flag)
 {
 }
-static void slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+static int slot_split(void *context, void *owner, uint32_t from, uint32_t to)
 {
+	return 0;
 }
 static void slot_free(void *context, void *owner, uint32_t slot)
 {

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * records_refused.c - a daemon that cannot write to its files in run/, and is killed then.
+ *
+ *   records_refused MKFS FSCK LEASEFS
+ *
+ * A client maps a file in more extents than a record of a lease has room for. The daemon gets a
+ * file size limit of 0 (it ignores SIGXFSZ, as this process does); its mappings, metadata among
+ * them, can be written to all the same. Now the first quarter of it is punched out: the holder
+ * does not answer, and that its lease is revoked cannot be written down, so the punch fails with
+ * EIO and changes nothing. With the limit gone it is done. After each of the two the daemon is killed and another
+ * started, all free space goes to a new file, and the client's mapping shows none of its bytes
+ * (invariants 1, 2 and 6).
+ *
+ * Exit status: 0 all held, 1 something did not, 77 no /dev/fuse.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "stand.h"
+
+#define MiB (1024 * 1024ull)
+#define PIECE 65536u
+#define PIECES 32u /* of PIECE, with as much between two: a hole */
+#define OPTIONS "policy=recall:150ms/busy,grace=1s"
+
+static const char *region;
+static struct leasefs_extent mapped[2 * PIECES];
+static unsigned mapped_count;
+
+static int open_in(const char *name, int flags)
+{
+	char path[160];
+	int fd;
+
+	stand_path(name, path);
+	fd = open(path, flags | O_CLOEXEC, 0644);
+	if (fd < 0)
+		stand_fail("%s: %s", name, strerror(errno));
+	return fd;
+}
+
+static void make_file(void)
+{
+	static char bytes[PIECE];
+	int fd = open_in("f", O_RDWR | O_CREAT);
+
+	memset(bytes, 'f', sizeof(bytes));
+	for (off_t i = 0; i < PIECES; i++)
+		if (pwrite(fd, bytes, PIECE, 2 * i * PIECE) != PIECE)
+			stand_fail("f: %s", strerror(errno));
+	close(fd);
+}
+
+static void note_extents(const struct leasefs_extent *e, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (e[i].state != LEASEFS_EXTENT_HOLE)
+			mapped[mapped_count++] = e[i];
+}
+
+static void map_region(int control)
+{
+	struct leasefs_region r = {0};
+	int fd;
+
+	if (ioctl(control, LEASEFS_IOC_REGION, &r))
+		stand_fail("REGION: %s", strerror(errno));
+	fd = open(r.path, O_RDWR | O_CLOEXEC);
+	region = fd < 0 ? MAP_FAILED : mmap(NULL, r.bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (region == MAP_FAILED)
+		stand_fail("%s: %s", r.path, strerror(errno));
+	close(fd);
+}
+
+/* The control file that holds it. */
+static int take_lease(void)
+{
+	int control = open_in(LEASEFS_CONTROL_PATH, O_RDWR), fd = open_in("f", O_RDONLY);
+	struct leasefs_hello hello = {.abi = LEASEFS_ABI};
+	struct leasefs_grant g = {.mode = LEASEFS_MODE_READ};
+	struct leasefs_layout more = {0};
+
+	if (ioctl(control, LEASEFS_IOC_HELLO, &hello))
+		stand_fail("HELLO: %s", strerror(errno));
+	memcpy(g.cookie, hello.cookie, sizeof(g.cookie));
+	if (ioctl(fd, LEASEFS_IOC_GRANT, &g))
+		stand_fail("GRANT: %s", strerror(errno));
+	note_extents(g.extents, g.count);
+	more.lease = g.lease;
+	for (more.offset = g.next; more.offset < g.offset + g.length; more.offset = more.next) {
+		if (ioctl(control, LEASEFS_IOC_LAYOUT, &more))
+			stand_fail("LAYOUT: %s", strerror(errno));
+		note_extents(more.extents, more.count);
+	}
+	close(fd);
+	map_region(control);
+	if (mapped_count < 16)
+		stand_fail("f is in %u extents only", mapped_count);
+	return control;
+}
+
+static void let_write(bool may)
+{
+	struct rlimit limit;
+
+	if (prlimit(stand.daemon, RLIMIT_FSIZE, NULL, &limit))
+		stand_fail("prlimit: %s", strerror(errno));
+	limit.rlim_cur = may ? limit.rlim_max : 0;
+	if (prlimit(stand.daemon, RLIMIT_FSIZE, &limit, NULL))
+		stand_fail("prlimit: %s", strerror(errno));
+}
+
+/* Its errno, or 0. */
+static int punch_file(void)
+{
+	int fd = open_in("f", O_RDWR), status;
+	pid_t child = fork();
+	struct pollfd end;
+
+	if (child == 0)
+		_exit(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			      (off_t)PIECES * PIECE / 2) ?
+				errno :
+				0);
+	close(fd);
+	end = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
+	if (poll(&end, 1, PATIENCE_MS) != 1)
+		stand_fail("the punch does not end");
+	close(end.fd);
+	if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		stand_fail("the punching process was killed");
+	return WEXITSTATUS(status);
+}
+
+static uint64_t blocks_of_file(void)
+{
+	char path[160];
+	struct stat st;
+
+	stand_path("f", path);
+	if (stat(path, &st))
+		stand_fail("f: %s", strerror(errno));
+	return (uint64_t)st.st_blocks;
+}
+
+static void fill_free_space(const char *name)
+{
+	static char block[PIECE];
+	int fd = open_in(name, O_WRONLY | O_CREAT | O_TRUNC);
+	ssize_t n;
+
+	memset(block, 'x', sizeof(block));
+	while ((n = write(fd, block, sizeof(block))) > 0)
+		;
+	if (n == 0 || errno != ENOSPC || close(fd))
+		stand_fail("filling the pool: %s", strerror(errno));
+}
+
+static void expect_own_blocks(const char *when)
+{
+	for (unsigned i = 0; i < mapped_count; i++)
+		for (uint64_t at = 0; at < mapped[i].length; at++)
+			if (region[mapped[i].region_offset + at] == 'x')
+				stand_fail("%s: the mapping of %llu of f has another file's bytes",
+					when, (unsigned long long)(mapped[i].offset + at));
+}
+
+static void start(const char *leasefs)
+{
+	if (!stand_start(leasefs, OPTIONS))
+		stand_fail("no mount");
+}
+
+int main(int argc, char **argv)
+{
+	int control, error;
+	uint64_t blocks;
+
+	if (argc != 4) {
+		fprintf(stderr, "usage: records_refused MKFS FSCK LEASEFS\n");
+		return 2;
+	}
+	if (access("/dev/fuse", R_OK | W_OK))
+		return 77;
+	signal(SIGXFSZ, SIG_IGN); /* the daemon's too */
+	stand_make(argv[1], argv[2], "16M");
+	start(argv[3]);
+	make_file();
+	control = take_lease();
+	blocks = blocks_of_file();
+
+	let_write(false);
+	error = punch_file();
+	stand_kill();
+	start(argv[3]);
+	fill_free_space("first");
+	expect_own_blocks("records refused");
+	if (error != EIO || blocks_of_file() != blocks)
+		stand_fail("punch: %s, and f has %llu blocks of %llu", strerror(error),
+			(unsigned long long)blocks_of_file(), (unsigned long long)blocks);
+
+	error = punch_file(); /* when the grace period is over */
+	if (error || blocks_of_file() != blocks / 4 * 3)
+		stand_fail("punch: %s", strerror(error));
+	fill_free_space("second");
+	expect_own_blocks("records taken");
+	stand_kill();
+	start(argv[3]);
+	fill_free_space("third");
+	expect_own_blocks("after another restart");
+	close(control);
+	stand_end();
+	return 0;
+}
