@@ -4,7 +4,8 @@
  *
  * An event may be about an id that no lease has yet, because the call that makes it (a grant, or
  * the return of a middle) has not come back: while any such call is under way, what is unknown
- * waits in `early`. When none is, an unknown id is a lease that was returned meanwhile.
+ * waits in `early`. When none is, an unknown id is a lease that was returned meanwhile. An id may
+ * become known between two events; so before one is applied, what waits and is known by now is.
  *
  * The application's queue is bounded by the leases: of one piece there is at most one event of a
  * kind, and what is over before it was taken goes. `available` is kept for what the application
@@ -259,9 +260,58 @@ static bool keep_early(struct leasefs_session *s, const struct leasefs_event *e)
 	return taking;
 }
 
-void lfs_apply_event(struct leasefs_session *s, const struct leasefs_event *e)
+static struct leasefs_lease *find_lease_of(
+	struct leasefs_session *s, const struct leasefs_event *e)
 {
-	uint64_t id = e->kind == LEASEFS_EVENT_REVOKED && e->origin ? e->origin : e->lease;
+	return lfs_find_lease(
+		s, e->kind == LEASEFS_EVENT_REVOKED && e->origin ? e->origin : e->lease);
+}
+
+static void apply_known(
+	struct leasefs_session *s, struct leasefs_lease *l, const struct leasefs_event *e)
+{
+	apply_to_lease(s, l, e);
+	if (l->managed)
+		lfs_wake(s);
+	lfs_put_lease(l);
+}
+
+static void take_early(struct leasefs_session *s, struct lfs_queue *out)
+{
+	pthread_mutex_lock(&s->lock);
+	STAILQ_CONCAT(out, &s->early);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* What waits and is known by now, in the order in which it came; nobody else adds to it. */
+static void apply_early(struct leasefs_session *s)
+{
+	struct lfs_queue early = STAILQ_HEAD_INITIALIZER(early);
+	struct lfs_queue still = STAILQ_HEAD_INITIALIZER(still);
+	struct lfs_event *e;
+
+	take_early(s, &early);
+	while ((e = STAILQ_FIRST(&early))) {
+		struct leasefs_lease *l = find_lease_of(s, &e->event);
+
+		STAILQ_REMOVE_HEAD(&early, link);
+		if (l) {
+			apply_known(s, l, &e->event);
+			free(e);
+		} else {
+			STAILQ_INSERT_TAIL(&still, e, link);
+		}
+	}
+	if (STAILQ_EMPTY(&still))
+		return;
+	pthread_mutex_lock(&s->lock);
+	STAILQ_CONCAT(&s->early, &still);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* With `reading` held. */
+static void apply_event(struct leasefs_session *s, const struct leasefs_event *e)
+{
 	struct leasefs_lease *l;
 
 	if (e->kind == LEASEFS_EVENT_AVAILABLE) {
@@ -272,19 +322,16 @@ void lfs_apply_event(struct leasefs_session *s, const struct leasefs_event *e)
 		lfs_queue_event(s, e, NULL);
 		return;
 	}
-	l = lfs_find_lease(s, id);
+	l = find_lease_of(s, e);
 	if (!l && keep_early(s, e))
 		return;
 	if (!l)
-		l = lfs_find_lease(s, id); /* it came while that was looked at */
-	if (!l) {
+		l = find_lease_of(s, e); /* it came while that was looked at */
+	apply_early(s); /* after it was found: what was sent before it is, too */
+	if (l)
+		apply_known(s, l, e);
+	else
 		answer_unknown(s, e);
-		return;
-	}
-	apply_to_lease(s, l, e);
-	if (l->managed)
-		lfs_wake(s);
-	lfs_put_lease(l);
 }
 
 void lfs_begin_taking(struct leasefs_session *s)
@@ -303,11 +350,11 @@ void lfs_end_taking(struct leasefs_session *s)
 	pthread_mutex_lock(&s->reading);
 	pthread_mutex_lock(&s->lock);
 	s->taking--;
-	STAILQ_CONCAT(&early, &s->early);
 	pthread_mutex_unlock(&s->lock);
+	take_early(s, &early);
 	while ((e = STAILQ_FIRST(&early))) {
 		STAILQ_REMOVE_HEAD(&early, link);
-		lfs_apply_event(s, &e->event);
+		apply_event(s, &e->event);
 		free(e);
 	}
 	pthread_mutex_unlock(&s->reading);
@@ -327,7 +374,7 @@ static int read_events_locked(struct leasefs_session *s)
 		if (n < 0)
 			return lfs_note_errno(s, errno);
 		for (size_t i = 0; i < (size_t)n / sizeof(events[0]); i++)
-			lfs_apply_event(s, &events[i]);
+			apply_event(s, &events[i]);
 		if ((size_t)n < sizeof(events))
 			return 0;
 	}

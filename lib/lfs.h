@@ -196,7 +196,6 @@ bool lfs_is_thread(const struct leasefs_session *s);
 
 /* Reads what is there and applies it. 0, or -errno (-ENOTCONN). */
 int lfs_read_events(struct leasefs_session *s);
-void lfs_apply_event(struct leasefs_session *s, const struct leasefs_event *e);
 void lfs_queue_event(
 	struct leasefs_session *s, const struct leasefs_event *e, struct leasefs_lease *lease);
 void lfs_drop_events(struct leasefs_session *s, const struct leasefs_lease *lease);

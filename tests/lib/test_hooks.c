@@ -3,9 +3,10 @@
  * test_hooks.c - what hardly ever happens, made to happen: the library's read(2) and ioctl(2) go
  * through functions of this program, which the linker finds before the C library's.
  *
- * A reader of events is held when it has read, and has applied nothing yet; or the daemon's limit
- * of leases is reached (a million of a session, which would take long to have); or a managed
- * mapping is held on its way back, before the commit, when its fence is up.
+ * A reader of events is held when it has read, and has applied nothing yet; or whoever takes a
+ * lease, when the daemon has granted it; or the daemon's limit of leases is reached (a million of a
+ * session, which would take long to have); or a managed mapping is held on its way back, before the
+ * commit, when its fence is up.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,13 +15,17 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,7 +47,20 @@ struct reader {
 	int error;
 };
 
+struct taker {
+	pthread_t thread;
+	struct leasefs_session *session;
+	int fd;
+	sem_t is_granted; /* posted by the GRANT's answer */
+	sem_t let_go;     /* awaited then */
+	_Atomic pid_t tid;
+	_Atomic bool goes_on; /* behind that */
+	struct leasefs_lease *lease;
+	int error;
+};
+
 static _Thread_local struct reader *self;
+static _Thread_local struct taker *taking;
 static _Atomic bool limit_is_reached;
 static struct {
 	_Atomic bool after_grant; /* hold the first COMMIT after the next GRANT */
@@ -97,6 +115,14 @@ int ioctl(int fd, unsigned long number, ...)
 	}
 	if (!next)
 		next = next_of("ioctl");
+	if (number == LEASEFS_IOC_GRANT && taking) {
+		int result = next(fd, number, data);
+
+		sem_post(&taking->is_granted);
+		sem_wait(&taking->let_go);
+		taking->goes_on = true;
+		return result;
+	}
 	return next(fd, number, data);
 }
 
@@ -204,6 +230,96 @@ static void events_are_applied_in_the_order_in_which_they_were_sent(void **state
 	assert_int_equal(leasefs_return_range(lease, 48 * BLOCK, 16 * BLOCK), 0);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	assert_int_equal(leasefs_close_session(session), 0);
+	close(fd);
+}
+
+static void *take_lease(void *argument)
+{
+	struct taker *t = argument;
+
+	taking = t;
+	t->tid = (pid_t)syscall(SYS_gettid);
+	t->error = leasefs_take_lease(t->session, t->fd, 0, 0, LEASEFS_TAKE_WRITE, &t->lease);
+	taking = NULL;
+	return NULL;
+}
+
+static bool has_news(void *context)
+{
+	struct pollfd control = {.fd = leasefs_get_event_fd(context), .events = POLLIN};
+
+	return poll(&control, 1, 0) == 1;
+}
+
+static bool waits_for_the_reader(void *context)
+{
+	struct taker *t = context;
+
+	return t->goes_on && call_of(t->tid) == SYS_futex;
+}
+
+static unsigned hear_all(struct leasefs_session *session)
+{
+	struct leasefs_event event;
+	struct leasefs_lease *about;
+	unsigned count = 0;
+
+	while (leasefs_next_event(session, &event, &about) > 0)
+		count++;
+	return count;
+}
+
+/* A recall of the lease, by somebody who is killed then: it is over. */
+static void recall_and_cancel(
+	struct taker *t, void (*between)(struct leasefs_session *session))
+{
+	pid_t other = bed_other_start("punch", bed_path("f"), 0, BLOCK);
+	int status;
+
+	wait_until(has_news, t->session, "the recall");
+	between(t->session);
+	assert_int_equal(kill(other, SIGKILL), 0);
+	assert_int_equal(waitpid(other, &status, 0), other);
+	wait_until(has_news, t->session, "its end");
+}
+
+/* Of a lease that nobody knows yet, so it waits. */
+static void hear_nothing(struct leasefs_session *session)
+{
+	assert_int_equal(hear_all(session), 0);
+}
+
+/*
+ * The recall was read before the lease was known, its end afterwards, and both before whoever took
+ * the lease had looked at what waits.
+ */
+static void what_was_read_early_does_not_come_after_what_was_read_later(void **state)
+{
+	static const char policy[] = "recall:30s/busy";
+	int fd = bed_file("f", (uint64_t)BLOCKS * BLOCK);
+	struct taker t = {.fd = fd};
+	struct reader reader;
+
+	assert_int_equal(fsetxattr(fd, "user.leasefs.policy", policy, strlen(policy), 0), 0);
+	assert_int_equal(sem_init(&t.is_granted, 0, 0), 0);
+	assert_int_equal(sem_init(&t.let_go, 0, 0), 0);
+	assert_int_equal(leasefs_open_session_at(fd, LEASEFS_SESSION_NO_THREAD, &t.session), 0);
+	assert_int_equal(pthread_create(&t.thread, NULL, take_lease, &t), 0);
+	await(&t.is_granted);
+	recall_and_cancel(&t, hear_nothing);
+	start_reader(&reader, t.session, true);
+	await(&reader.has_read);
+	sem_post(&t.let_go);
+	wait_until(waits_for_the_reader, &t, "the lease to be known");
+	sem_post(&reader.let_go);
+	end_reader(&reader);
+	assert_int_equal(pthread_join(t.thread, NULL), 0);
+	assert_int_equal(t.error, 0);
+	assert_int_equal(reader.events + (int)hear_all(t.session), 0);
+	assert_int_equal(leasefs_return_lease(t.lease), 0);
+	assert_int_equal(leasefs_close_session(t.session), 0);
+	sem_destroy(&t.is_granted);
+	sem_destroy(&t.let_go);
 	close(fd);
 }
 
@@ -322,6 +438,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(events_are_applied_in_the_order_in_which_they_were_sent),
+		cmocka_unit_test(what_was_read_early_does_not_come_after_what_was_read_later),
 		cmocka_unit_test(too_many_leases_are_enolck),
 		cmocka_unit_test(memory_left_on_its_way_back_is_the_file),
 	};
