@@ -361,7 +361,8 @@ static void signal_holders(struct lm_change *c, int number)
 	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
 		struct lm_session *s = l->session;
 
-		if (s->mark == mark || change_is_own(c, l) || !lease_pinned(l, c->node.start, c->node.end))
+		if (s->mark == mark || change_is_own(c, l) ||
+			!lease_pinned(l, c->node.start, c->node.end))
 			continue;
 		s->mark = mark;
 		record_lease(l, LM_RECORD_SIGNAL, l->node.start, l->node.end, c, (uint64_t)number);
@@ -487,7 +488,8 @@ static const struct lease *hopeless(struct lm_change *c)
 		if (!p->lease->recalled)
 			source_mark(p->lease->session, &p->lease->source, PENDING_ADVISORY);
 	}
-	for (l = culprit ? NULL : change_first_conflict(c, &at); l; l = change_next_conflict(c, &at))
+	for (l = culprit ? NULL : change_first_conflict(c, &at); l;
+		l = change_next_conflict(c, &at))
 		if (change_is_own(c, l) && lease_pinned(l, c->node.start, c->node.end))
 			return l;
 	return culprit;
@@ -527,8 +529,8 @@ static int enter(struct lm *lm, const struct lm_change_request *r, void *operati
 	return 0;
 }
 
-int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operation,
-	struct lm_change **out)
+int lm_change_try(
+	struct lm *lm, const struct lm_change_request *r, void *operation, struct lm_change **out)
 {
 	struct lm_change asked = {.node = {.start = r->start, .end = r->end},
 		.pid = r->pid,

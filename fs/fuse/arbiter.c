@@ -3,7 +3,8 @@
  * arbiter.c - leasemgr's clock, lock and hands; its life. See arbiter.h for the locks.
  *
  * What leasemgr decides in a call is noted in the outbox while the lock is held, and done by
- * arbiter_unlock(). Tickets, which operations wait with, are arbitrate.c's; sessions are holder.c's.
+ * arbiter_unlock(). Tickets, which operations wait with, are arbitrate.c's; sessions are
+ * holder.c's.
  */
 #include "arbiter.h"
 
@@ -269,7 +270,8 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
 	struct arbiter *a = calloc(1, sizeof(*a));
 	struct lm_config config = {.ops = &effects, .context = a, .drain_ns = LM_DRAIN_NS_DEFAULT};
-	struct core_arbiter asked = {.context = a, .freeing = arbiter_freeing, .freed = arbiter_freed};
+	struct core_arbiter asked = {
+		.context = a, .freeing = arbiter_freeing, .freed = arbiter_freed};
 	int error;
 
 	if (!a)

@@ -14,8 +14,12 @@
 static int try_as(struct world *w, struct op *op, enum lm_kind kind, uint64_t start, uint64_t end,
 	uint32_t pid)
 {
-	struct lm_change_request r = {
-		.ino = INO, .start = start, .end = end, .kind = kind, .pid = pid, .operation = "test"};
+	struct lm_change_request r = {.ino = INO,
+		.start = start,
+		.end = end,
+		.kind = kind,
+		.pid = pid,
+		.operation = "test"};
 
 	return lm_change_try(w->lm, &r, op, &op->change);
 }
