@@ -9,7 +9,7 @@ lane_fuzz() {
 		clang -fsanitize=fuzzer,address -x c - -o "$SCRATCH/has-fuzzer" 2>/dev/null; then
 		dir=build-fuzz
 		options=(-Dfuzz=true '-Db_sanitize=address,undefined' -Db_lundef=false)
-		if ! CC=clang build fuzz "$dir" "${options[@]}"; then
+		if ! TARGETS=fuzzers CC=clang build fuzz "$dir" "${options[@]}"; then
 			record fail build
 			return
 		fi
