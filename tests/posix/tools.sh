@@ -554,11 +554,11 @@ case_script_forms() {
 		echo "$wrong" >"$CASE_DIR/wrong.lease"
 		refuses "wrong.lease:1: it should be: $right\$" "$BUILD/tools/leasescript" "$CASE_DIR/wrong.lease"
 	done <<-'END'
-		mount|mount WORD
 		drain now|drain
-		pin A P|pin NAME NAME NAME \[SIZE SIZE\] \[unbreakable\]
-		pool big|pool SIZE \[WORD...\]
-		load A L 0|load NAME NAME SIZE SIZE seed NUMBER, or: load NAME NAME SIZE SIZE zero
+		pin A P|pin A P L \[OFF LEN\] \[unbreakable\]
+		pool big|pool \[SIZE\] \[mkfs options\]
+		load A L 0|load A L OFF LEN seed N.zero
+		expect A recal L|expect A EVENT L \[within TIME\], or: expect A nothing for TIME
 	END
 }
 

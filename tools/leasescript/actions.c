@@ -17,10 +17,8 @@ static void put_file(struct command *c, const char *name)
 	snprintf(c->file, sizeof(c->file), "%s", name);
 }
 
-static int put_lease(struct stage *s, struct command *c, const char *name)
+static int put_lease(struct command *c, const struct lease_name *l)
 {
-	const struct lease_name *l = stage_lease(s, name);
-
 	if (!l)
 		return -1;
 	c->lease = l->id;
@@ -32,15 +30,13 @@ static int put_lease(struct stage *s, struct command *c, const char *name)
 	return 0;
 }
 
-static int put_pin(struct stage *s, struct command *c, const char *name)
+static int put_pin(struct command *c, const struct pin_name *p)
 {
-	const struct pin_name *p = stage_pin(s, name);
-
 	if (!p)
 		return -1;
 	c->pin = p->id;
 	c->slot_pin = p->slot;
-	return put_lease(s, c, p->lease->name);
+	return put_lease(c, p->lease);
 }
 
 static int parse_mode(struct stage *s, const char *text, uint64_t *out)
@@ -89,9 +85,10 @@ static int build_file_command(struct stage *s, const struct statement *st, struc
 	}
 }
 
-static int build_pin(struct stage *s, const struct statement *st, struct command *c)
+static int build_pin(
+	struct stage *s, const struct statement *st, const struct actor *a, struct command *c)
 {
-	if (put_lease(s, c, TEXT(2)))
+	if (put_lease(c, stage_lease(s, a, TEXT(2))))
 		return -1;
 	c->flag_unbreakable = !strcmp(TEXT(st->count - 1), "unbreakable");
 	c->flag_range = st->count >= 5;
@@ -101,7 +98,8 @@ static int build_pin(struct stage *s, const struct statement *st, struct command
 }
 
 /* Statements about a lease: A L, or A P, and what they have behind it. */
-static int build_lease_command(struct stage *s, const struct statement *st, struct command *c)
+static int build_lease_command(
+	struct stage *s, const struct statement *st, const struct actor *a, struct command *c)
 {
 	switch (st->verb) {
 	case VERB_LEASE:
@@ -113,17 +111,17 @@ static int build_lease_command(struct stage *s, const struct statement *st, stru
 		return 0;
 	case VERB_PIN:
 	case VERB_BUFPIN:
-		return build_pin(s, st, c);
+		return build_pin(s, st, a, c);
 	case VERB_UNPIN:
 	case VERB_BUFUNPIN:
-		return put_pin(s, c, TEXT(1));
+		return put_pin(c, stage_pin(s, a, TEXT(1)));
 	case VERB_CLOSE:
 	case VERB_DRAIN:
 		return 0;
 	default:
 		break;
 	}
-	if (put_lease(s, c, TEXT(1)))
+	if (put_lease(c, stage_lease(s, a, TEXT(1))))
 		return -1;
 	if (st->verb == VERB_RETURN && st->count == 4) {
 		c->flag_range = 1;
@@ -181,18 +179,20 @@ int check_outcome(struct stage *s, const struct statement *st, const struct repl
 	return 0;
 }
 
-static int note_lease(struct stage *s, const struct statement *st, const struct reply *r)
+static int note_lease(
+	struct stage *s, const struct statement *st, const struct actor *a, const struct reply *r)
 {
 	struct lease_name *l;
 
 	for (l = s->leases; l; l = l->next)
-		if (!strcmp(l->name, TEXT(1)))
+		if (l->owner == a && !strcmp(l->name, TEXT(1)))
 			break;
 	if (!l) {
 		l = calloc(1, sizeof(*l));
 		if (!l)
 			return stage_fail(s, "out of memory");
 		snprintf(l->name, sizeof(l->name), "%s", TEXT(1));
+		l->owner = a;
 		l->next = s->leases;
 		s->leases = l;
 	}
@@ -206,21 +206,23 @@ static int note_lease(struct stage *s, const struct statement *st, const struct 
 	return 0;
 }
 
-static int note_pin(struct stage *s, const struct statement *st, const struct reply *r)
+static int note_pin(
+	struct stage *s, const struct statement *st, const struct actor *a, const struct reply *r)
 {
-	struct lease_name *l = stage_lease(s, TEXT(2));
+	struct lease_name *l = stage_lease(s, a, TEXT(2));
 	struct pin_name *p;
 
 	if (!l)
 		return -1;
 	for (p = s->pins; p; p = p->next)
-		if (!strcmp(p->name, TEXT(1)))
+		if (p->owner == a && !strcmp(p->name, TEXT(1)))
 			break;
 	if (!p) {
 		p = calloc(1, sizeof(*p));
 		if (!p)
 			return stage_fail(s, "out of memory");
 		snprintf(p->name, sizeof(p->name), "%s", TEXT(1));
+		p->owner = a;
 		p->next = s->pins;
 		s->pins = p;
 	}
@@ -230,21 +232,23 @@ static int note_pin(struct stage *s, const struct statement *st, const struct re
 	return 0;
 }
 
-int note_names(struct stage *s, const struct statement *st, const struct reply *r)
+int note_names(
+	struct stage *s, const struct statement *st, const struct actor *a, const struct reply *r)
 {
 	/* One that was refused is named too: `available` is expected by that name. */
 	if (st->verb == VERB_LEASE && (!r->error || r->error == EAGAIN))
-		return note_lease(s, st, r);
+		return note_lease(s, st, a, r);
 	if (r->error)
 		return 0;
 	if (st->verb == VERB_PIN || st->verb == VERB_BUFPIN)
-		return note_pin(s, st, r);
+		return note_pin(s, st, a, r);
 	return 0;
 }
 
 static int begin_background(
 	struct stage *s, const struct statement *st, struct actor *a, struct command *c)
 {
+	uint64_t parked = stage_count_parked(s);
 	struct background *b;
 	int r;
 
@@ -264,12 +268,15 @@ static int begin_background(
 	b->actor = a;
 	b->statement = st;
 	b->thread = 0;
-	b->done = false;
+	b->done = b->waited_for = false;
 	memset(&b->reply, 0, sizeof(b->reply));
 	c->background = 1;
 	c->ticket = b->ticket = ++s->tickets;
+	b->sent_ns = monotonic_ns();
 	r = actor_send(a, c, -1);
-	return r ? stage_fail(s, "actor %s is gone: %s", a->name, strerror(-r)) : 0;
+	if (r)
+		return stage_fail(s, "actor %s is gone: %s", a->name, strerror(-r));
+	return stage_settle(s, b, parked);
 }
 
 int do_action(struct stage *s, const struct statement *st)
@@ -278,15 +285,19 @@ int do_action(struct stage *s, const struct statement *st)
 	struct reply r;
 	struct actor *a;
 
-	if (is_about_file(st->verb) ? build_file_command(s, st, &c)
-				    : build_lease_command(s, st, &c))
-		return -1;
 	a = st->verb == VERB_DRAIN ? stage_observer(s) : stage_actor(s, TEXT(0));
 	if (!a)
 		return -1;
+	if (st->verb == VERB_RECLAIM && !strcmp(TEXT(1), "never"))
+		return 0; /* said by being there: stage.by_hand */
+	if (is_about_file(st->verb) ? build_file_command(s, st, &c)
+				    : build_lease_command(s, st, a, &c))
+		return -1;
 	if (st->background)
 		return begin_background(s, st, a, &c);
-	if (stage_ask(s, a, &c, &r) || note_names(s, st, &r))
+	if (stage_ask(s, a, &c, &r) || note_names(s, st, a, &r))
 		return -1;
+	if (st->verb == VERB_CLOSE && !r.error)
+		stage_unshare(s, a);
 	return check_outcome(s, st, &r);
 }

@@ -142,7 +142,7 @@ int actor_start(const char *name, const char *mount, uid_t uid, struct actor **o
 	return 0;
 }
 
-int actor_fork(struct actor *parent, const char *name, struct actor **out)
+int actor_fork(struct actor *parent, const char *name, struct actor **out, bool *shared)
 {
 	struct command command = {.what = VERB_FORK};
 	struct actor *a = new_actor(name);
@@ -166,6 +166,7 @@ int actor_fork(struct actor *parent, const char *name, struct actor **out)
 		goto free_actor;
 	}
 	a->pid = (pid_t)reply.id;
+	*shared = reply.extra;
 	a->socket = ends[0];
 	a->child_of_actor = true;
 	*out = a;

@@ -23,7 +23,11 @@
 #define COMMAND_STAT (VERB_COUNT + 1)          /* id: size, extra: bytes allocated */
 #define COMMAND_TAKE (VERB_COUNT + 2)          /* pass: the session's descriptor comes with it */
 #define COMMAND_FIND_CONFLICT (VERB_COUNT + 3) /* id: the process that the last conflict names */
-#define COMMAND_STATUS (VERB_COUNT + 4) /* id, extra, third: leases, pins, quarantine bytes */
+#define COMMAND_STATUS (VERB_COUNT + 4) /* id ... fourth: leases, pins, quarantine bytes, parked   \
+					 */
+#define COMMAND_REVIVE (VERB_COUNT + 5) /* go on with a new daemon; id: 1 if there is a session */
+#define COMMAND_RENEW (VERB_COUNT + 6)  /* the same, on the descriptor that comes with it */
+#define COMMAND_READ (VERB_COUNT + 7)   /* nobody shares the session any more */
 
 struct command {
 	uint64_t ticket;
@@ -37,6 +41,9 @@ struct command {
 	uint32_t answer;     /* ANSWER_* */
 	uint32_t event;      /* EVENT_* to expect; 0: nothing */
 	uint32_t slot_pin;   /* unpin: it was one of the whole lease */
+	uint32_t patient;    /* expect: something that runs may still cause the event */
+	uint32_t queued;     /* expect: only what has been read already, and no waiting */
+	uint32_t shared;     /* exit: others go on with the session */
 	uint64_t lease;      /* id (0: was refused), and what was granted or asked for: */
 	uint64_t lease_offset, lease_length;
 	uint32_t slot, pad;
@@ -54,7 +61,7 @@ struct reply {
 	int32_t wrong;   /* load, data, expect: it was carried out, but `text` is what came */
 	uint32_t thread; /* COMMAND was begun in the background: the thread that does it */
 	uint32_t begun;  /* 1: this only says that it has begun */
-	uint64_t elapsed_ns;
+	uint64_t elapsed_ns, ended_ns;
 	uint64_t id, extra, third, fourth;
 	char text[200];
 };
@@ -68,13 +75,16 @@ struct actor {
 	bool child_of_actor; /* forked by another: not ours to wait for until that one has ended */
 	bool stopped;
 	bool gone;
+	unsigned group;  /* of those that share a session; 0: nobody else has it */
+	unsigned daemon; /* the start of the daemon that its session is known to */
 	struct actor *next;
 };
 
 /* Starts the process. `mount` is where files are, uid (uid_t)-1 keeps ours. 0 or -errno. */
 int actor_start(const char *name, const char *mount, uid_t uid, struct actor **out);
 /* Makes `parent` fork itself; the child answers on a socket of its own. */
-int actor_fork(struct actor *parent, const char *name, struct actor **out);
+/* *shared: there is a session, which both have. */
+int actor_fork(struct actor *parent, const char *name, struct actor **out, bool *shared);
 /* Ends it whatever it does, and waits. */
 void actor_destroy(struct actor *a);
 

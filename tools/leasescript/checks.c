@@ -25,20 +25,64 @@ static int check_parked(struct stage *s, const struct statement *st)
 	return 0;
 }
 
-static int check_ended(struct stage *s, const struct statement *st)
+static int await_end(struct stage *s, struct background *b, const struct statement *st)
 {
-	struct background *b = stage_background(s, TEXT(0));
 	uint64_t patience = PATIENCE_NS + (st->has_range ? stage_limit(s, st->high_ns) : 0);
 
-	if (!b || stage_await(s, b, monotonic_ns() + patience))
+	if (stage_await(s, b, monotonic_ns() + patience))
 		return -1;
 	if (!b->done)
 		return stage_fail(s,
 			"%s was expected to end with %s, but it has not ended in %llu s", b->name,
 			result_name(st->result), (unsigned long long)(patience / 1000000000));
-	if (note_names(s, b->statement, &b->reply))
+	return 0;
+}
+
+int check_started(struct stage *s, struct background *b)
+{
+	const struct statement *st = b->statement;
+	unsigned line = s->report->line;
+
+	if (b->waited_for || !(st->has_result || st->has_range))
+		return 0;
+	b->waited_for = true;
+	s->report->line = st->line;
+	if (await_end(s, b, st) || check_outcome(s, st, &b->reply))
 		return -1;
-	return check_outcome(s, st, &b->reply);
+	s->report->line = line;
+	return 0;
+}
+
+static int check_ended(struct stage *s, const struct statement *st)
+{
+	struct background *b = stage_background(s, TEXT(0));
+	struct statement expected = *st;
+
+	if (!b || await_end(s, b, st) || note_names(s, b->statement, b->actor, &b->reply))
+		return -1;
+	/* What `start` says holds, too, and a wait that says nothing means that. */
+	if (check_started(s, b))
+		return -1;
+	if (!st->has_result)
+		expected.result = b->statement->result;
+	return check_outcome(s, &expected, &b->reply);
+}
+
+/* Others of the session may have read it, before they shared it. */
+static bool has_been_read(struct stage *s, struct actor *a, const struct command *c)
+{
+	for (struct actor *other = s->actors; other; other = other->next) {
+		struct command ask = *c;
+		struct reply r;
+
+		if (other == a || !a->group || other->group != a->group || other->gone ||
+			other->stopped)
+			continue;
+		ask.queued = 1;
+		if (!stage_ask(s, other, &ask, &r) && !r.error && !r.wrong)
+			return true;
+	}
+	return false;
 }
 
 static int check_event(struct stage *s, const struct statement *st)
@@ -53,7 +97,7 @@ static int check_event(struct stage *s, const struct statement *st)
 	if (!strcmp(TEXT(1), "nothing")) {
 		c.time_ns = VALUE(3);
 	} else {
-		const struct lease_name *l = stage_lease(s, TEXT(2));
+		const struct lease_name *l = stage_lease(s, a, TEXT(2));
 
 		if (!l)
 			return -1;
@@ -62,6 +106,9 @@ static int check_event(struct stage *s, const struct statement *st)
 		c.lease_length = l->length;
 		snprintf(c.file, sizeof(c.file), "%s", l->file);
 		c.time_ns = stage_limit(s, st->count == 5 ? VALUE(4) : EXPECT_NS);
+		c.patient = stage_is_busy(s);
+		if (has_been_read(s, a, &c))
+			return 0;
 	}
 	if (stage_ask(s, a, &c, &r))
 		return -1;
@@ -94,11 +141,17 @@ static int check_file(struct stage *s, const struct statement *st)
 	}
 	if (stage_ask(s, a, &c, &r))
 		return -1;
+	if (r.error && st->has_result) {
+		s->came = r.error;
+		return 0;
+	}
 	if (r.error)
 		return stage_fail(s, "%s %s: %s", verb_name(st->verb), TEXT(0), strerror(r.error));
 	if (r.wrong)
 		return stage_fail(s, "data %s: %s %s were expected, but %s", TEXT(0), TEXT(3),
 			st->count == 5 ? TEXT(4) : "bytes", r.text);
+	if (st->result)
+		return 0;
 	if (st->verb == VERB_DATA)
 		return 0;
 	found = st->verb == VERB_SIZE ? r.id : r.extra;

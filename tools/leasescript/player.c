@@ -50,7 +50,8 @@ static void carry_out(const struct command *c, int descriptor, struct reply *r)
 
 	if (!leases_command(&player, c, r, descriptor) && !files_command(&player, c, r))
 		r->error = ENOSYS;
-	r->elapsed_ns = monotonic_ns() - began;
+	r->ended_ns = monotonic_ns();
+	r->elapsed_ns = r->ended_ns - began;
 	r->ticket = c->ticket;
 	r->thread = (uint32_t)gettid();
 }
@@ -91,12 +92,14 @@ static int begin_background(const struct command *c)
 }
 
 /* The child goes on serving, on the socket that came with the command. */
-static int fork_player(int descriptor, uint64_t *child)
+static int fork_player(int descriptor, struct reply *r)
 {
 	pid_t pid;
 
 	signal(SIGCHLD, SIG_IGN); /* it leaves nothing behind that had to be reaped here */
+	leases_share(&player);
 	pthread_mutex_lock(&player.lock);
+	r->extra = player.session != NULL;
 	pid = fork();
 	if (!pid) {
 		close(player.socket);
@@ -107,7 +110,7 @@ static int fork_player(int descriptor, uint64_t *child)
 	pthread_mutex_unlock(&player.lock);
 	if (pid < 0)
 		return errno;
-	*child = (uint64_t)pid;
+	r->id = (uint64_t)pid;
 	return 0;
 }
 
@@ -145,12 +148,12 @@ void actor_serve(int socket, const char *mount)
 			_exit(0);
 		r.ticket = c.ticket;
 		if (c.what == VERB_FORK) {
-			r.error = fork_player(descriptor, &r.id);
+			r.error = fork_player(descriptor, &r);
 			if (!r.id && !r.error)
 				continue; /* the child: its parent answers */
 			close(descriptor);
 		} else if (c.what == VERB_EXIT) {
-			leases_leave(&player);
+			leases_leave(&player, c.shared);
 			send_reply(&r);
 			_exit(0);
 		} else if (c.background) {

@@ -7,6 +7,7 @@
  *   player_session.c  the session, and the reader of its events
  *   player_events.c   what a script expects of them
  *   player_leases.c   leases and pins
+ *   player_reclaim.c  going on with a new daemon
  *   player_memory.c   direct mappings
  *   player_look.c     status, conflicts, drain
  *
@@ -54,6 +55,10 @@ int leases_take_session(struct player *p, int descriptor); /* from another actor
 int leases_session_descriptor(struct player *p);           /* borrowed; -1: none */
 /* In the child of a fork: threads are gone, locks are as they were. */
 void leases_after_fork(struct player *p);
-void leases_leave(struct player *p); /* unpins, returns and closes everything */
+/* Another process is to have the session too: from now on the one that is asked reads its events.
+ */
+void leases_share(struct player *p);
+/* Closes everything; unpins and returns it before that, unless others go on with the session. */
+void leases_leave(struct player *p, bool shared);
 
 #endif

@@ -54,14 +54,65 @@ static bool matches(struct player *p, const struct command *c, const struct leas
 	return e->lease == c->lease || e->origin == c->lease;
 }
 
-static bool take_matching(struct player *p, const struct command *c)
+void events_add(struct session *s, const struct leasefs_event *record, bool answered)
+{
+	struct event *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		abort();
+	e->record = *record;
+	e->answered = answered;
+	/* As the daemon does with what has not been read yet (docs/lease-protocol.md). */
+	for (struct event *old = s->events; old; old = old->next) {
+		const struct leasefs_event *was = &old->record;
+		bool of_it = was->lease == record->lease || was->lease == record->origin;
+
+		if (old->settled || !of_it)
+			continue;
+		if (was->kind == LEASEFS_EVENT_RECALL) {
+			old->settled = record->kind == LEASEFS_EVENT_RECALL ||
+				       record->kind == LEASEFS_EVENT_RECALL_CANCELLED ||
+				       record->kind == LEASEFS_EVENT_REVOKED;
+			if (record->kind == LEASEFS_EVENT_RECALL_CANCELLED)
+				e->settled = true;
+		} else if (was->kind == LEASEFS_EVENT_LAYOUT_CHANGED) {
+			old->settled = record->kind == LEASEFS_EVENT_LAYOUT_CHANGED;
+		}
+	}
+	*s->events_end = e;
+	s->events_end = &e->next;
+	pthread_cond_broadcast(&s->arrived);
+}
+
+void events_settle_returned(struct session *s, uint64_t lease, uint64_t offset, uint64_t end)
+{
+	for (struct event *e = s->events; e; e = e->next)
+		if (e->record.kind == LEASEFS_EVENT_RECALL && e->record.lease == lease &&
+			e->record.offset < end && offset < e->record.offset + e->record.length)
+			e->settled = true;
+}
+
+void events_settle_available(struct session *s, int file, uint64_t offset, uint64_t length)
+{
+	struct stat st;
+
+	if (!s || fstat(file, &st))
+		return;
+	for (struct event *e = s->events; e; e = e->next)
+		if (e->record.kind == LEASEFS_EVENT_AVAILABLE && e->record.inode == st.st_ino &&
+			e->record.offset < offset + length &&
+			offset < e->record.offset + e->record.length)
+			e->settled = true;
+}
+
+static bool take_matching(struct player *p, const struct command *c, bool settled)
 {
 	struct session *s = p->session;
 
 	for (struct event **link = &s->events; *link; link = &(*link)->next) {
 		struct event *e = *link;
 
-		if (!matches(p, c, &e->record))
+		if (e->settled != settled || !matches(p, c, &e->record))
 			continue;
 		*link = e->next;
 		if (!*link)
@@ -75,7 +126,7 @@ static bool take_matching(struct player *p, const struct command *c)
 static bool take_unexpected(struct session *s, struct reply *r)
 {
 	for (struct event *e = s->events; e; e = e->next) {
-		if (e->answered)
+		if (e->answered || e->settled)
 			continue;
 		r->wrong = 1;
 		snprintf(r->text, sizeof(r->text), "%s of [%" PRIu64 ", %" PRIu64 ")",
@@ -103,25 +154,51 @@ static void describe_waiting(struct session *s, struct reply *r)
 		snprintf(r->text, sizeof(r->text), "nothing came");
 }
 
+/* Nothing reaches who has no session, or whose daemon has gone: the time passes all the same. */
+static void let_time_pass(struct player *p, uint64_t until)
+{
+	uint64_t now = monotonic_ns(), left = until > now ? until - now : 0;
+	struct timespec t = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+
+	pthread_mutex_unlock(&p->lock);
+	nanosleep(&t, NULL);
+	pthread_mutex_lock(&p->lock);
+}
+
+/* What is over is found, too, but first what is not: if something runs that may still cause such an
+ * event, it is that which is meant. */
+static bool take_expected(struct player *p, const struct command *c, bool late)
+{
+	return take_matching(p, c, false) || ((late || !c->patient) && take_matching(p, c, true));
+}
+
 int session_expect(struct player *p, const struct command *c, struct reply *r)
 {
-	bool nothing = !strcmp(c->other, "nothing");
-	uint64_t until = monotonic_ns() + c->time_ns;
+	bool nothing = !strcmp(c->other, "nothing"), late = c->queued;
+	uint64_t until = monotonic_ns() + (c->queued ? 0 : c->time_ns);
 	struct session *s = p->session;
 
-	for (;;) {
-		uint64_t now = monotonic_ns();
+	while (s) {
+		uint64_t now;
 
-		session_pump(p);
+		if (!c->queued)
+			session_pump(p);
 		if (p->session != s)
 			return ENOTCONN;
-		if (nothing ? take_unexpected(s, r) : take_matching(p, c))
+		if (nothing ? take_unexpected(s, r) : take_expected(p, c, late || s->dead))
 			return 0;
-		if (s->dead || now >= until)
+		now = monotonic_ns();
+		if (s->dead || late)
 			break;
-		session_wait(p, until - now);
+		late = now >= until; /* one more look at what has come meanwhile */
+		if (!late)
+			session_wait(p, until - now);
 	}
-	if (!nothing)
+	if (!nothing && !s)
+		return ENOTCONN;
+	if (nothing)
+		let_time_pass(p, until);
+	else
 		describe_waiting(s, r);
 	return 0;
 }

@@ -135,6 +135,10 @@ static int lease(struct player *p, const struct command *c, struct reply *r)
 	pthread_mutex_unlock(&p->lock);
 	if (error)
 		return error;
+	/* What it was told before this belongs to the requests before. */
+	pthread_mutex_lock(&p->lock);
+	events_settle_available(p->session, fd, c->offset, c->length);
+	pthread_mutex_unlock(&p->lock);
 	error = ioctl(fd, LEASEFS_IOC_GRANT, &grant) ? errno : 0;
 	if (ours)
 		close(fd);
@@ -166,6 +170,7 @@ static int return_piece(
 	if (r)
 		return r;
 	memory_hide(h, offset, end - offset);
+	events_settle_returned(s, p->id, offset, end);
 	if (give.rest) {
 		struct piece *rest = calloc(1, sizeof(*rest));
 
@@ -283,7 +288,9 @@ static int unpin_slot(struct session *s, const struct held *h)
 	struct leasefs_unpinned over = {.lease = h->id};
 	struct leasefs_pin_line *line;
 
-	if (h->slot == LEASEFS_NO_SLOT || !s->lines)
+	/* One that was given the session may not have seen the lines yet. */
+	if (h->slot == LEASEFS_NO_SLOT || session_map_lines(s, s->hello.pin_file_bytes) ||
+		((uint64_t)h->slot + 1) * sizeof(*line) > s->lines_bytes)
 		return ENOENT;
 	line = &s->lines[h->slot];
 	if (__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST) ||
@@ -456,14 +463,33 @@ static int with_session(struct player *p, const struct command *c, struct reply 
 	int error;
 
 	pthread_mutex_lock(&p->lock);
-	if (!p->session)
-		error = ENOTCONN;
-	else if (c->what == VERB_EXPECT)
+	if (c->what == VERB_EXPECT)
 		error = session_expect(p, c, r);
+	else if (!p->session)
+		error = ENOTCONN;
 	else if (c->what == VERB_ANSWER)
 		error = session_set_answer(p, c);
 	else
 		error = with_lease(p, c, r);
+	pthread_mutex_unlock(&p->lock);
+	return error;
+}
+
+void leases_share(struct player *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->session && p->session->answer == ANSWER_NEVER)
+		session_stop_reader(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Nobody shares the session any more: its events are read as they come. */
+static int read_alone(struct player *p)
+{
+	int error;
+
+	pthread_mutex_lock(&p->lock);
+	error = session_start_reader(p);
 	pthread_mutex_unlock(&p->lock);
 	return error;
 }
@@ -503,7 +529,15 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 		pthread_mutex_unlock(&p->lock);
 		return true;
 	case VERB_PASS:
+		leases_share(p);
 		return true; /* the descriptor goes with the reply */
+	case COMMAND_REVIVE:
+	case COMMAND_RENEW:
+		r->error = session_revive(p, descriptor);
+		return true;
+	case COMMAND_READ:
+		r->error = read_alone(p);
+		return true;
 	case COMMAND_TAKE:
 		r->error = leases_take_session(p, descriptor);
 		return true;
@@ -516,10 +550,10 @@ bool leases_command(struct player *p, const struct command *c, struct reply *r, 
 	return false;
 }
 
-void leases_leave(struct player *p)
+void leases_leave(struct player *p, bool shared)
 {
 	pthread_mutex_lock(&p->lock);
-	if (p->session && !p->session->dead) {
+	if (p->session && !p->session->dead && !shared) {
 		for (struct held *h = p->session->held; h; h = h->next) {
 			(void)lease_unpin_all(p->session, h);
 			(void)lease_return(p->session, h, 0, 0);

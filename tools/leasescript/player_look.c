@@ -34,6 +34,7 @@ int player_look(struct player *p, const struct command *c, struct reply *r)
 		error = ioctl(fd, LEASEFS_IOC_STATUS, &status) ? errno : count_pins(fd, &r->extra);
 		r->id = status.leases;
 		r->third = status.quarantine_bytes;
+		r->fourth = status.parked;
 	} else if (c->what == VERB_DRAIN) {
 		struct leasefs_drain drain = {0};
 

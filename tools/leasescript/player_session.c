@@ -2,10 +2,10 @@
 /*
  * player_session.c - the session of an actor: the control file, and the events read from it.
  *
- * Events are taken when the script asks for them. A holder that answers recalls by itself has a
- * reader thread too, and does so whatever its main thread is waiting in; others have none, so that
- * of the processes that share a session the one that is asked gets the event. The thread waits by
- * poll(2) and never sits in read(2), or the last close of the session would have to wait for it.
+ * A reader thread takes events as they come, so that a script finds what has reached the actor at
+ * any time after it. While several processes share a session they have none, but those that answer
+ * recalls by themselves, so that the one that is asked gets the event. The thread waits by poll(2)
+ * and never sits in read(2), or the last close of the session would have to wait for it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -75,6 +75,8 @@ int session_open_control(const struct player *p)
 		fd = open(control, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
+		if (errno == ENOTCONN)
+			return -ENOTCONN;
 		slash = strrchr(path, '/');
 		if (!slash || slash == path)
 			return -ENOENT;
@@ -150,11 +152,13 @@ int leases_open_session(struct player *p)
 
 	memory_prepare();
 	pthread_mutex_lock(&p->lock);
-	if (p->session && session_is_dead(p->session))
-		session_close(p);
-	if (!p->session) {
+	if (!p->session || session_is_dead(p->session)) {
 		control = session_open_control(p);
+		if (control >= 0)
+			session_close(p);
 		r = control < 0 ? -control : adopt_control(p, control);
+		if (!r)
+			r = session_start_reader(p);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return r;
@@ -226,9 +230,9 @@ void session_stop_reader(struct player *p)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-static struct piece *find_piece(struct held *h, uint64_t id)
+static struct piece *find_piece(struct piece *list, uint64_t id)
 {
-	for (struct piece *p = h->pieces; p; p = p->next)
+	for (struct piece *p = list; p; p = p->next)
 		if (p->id == id)
 			return p;
 	return NULL;
@@ -247,9 +251,11 @@ static void add_piece(struct piece **list, uint64_t id, uint64_t offset, uint64_
 /* The pieces of the lease after a revocation, as the event tells them. */
 static void note_revocation(struct held *h, const struct leasefs_event *e)
 {
-	struct piece *p = find_piece(h, e->origin);
+	struct piece *p = find_piece(h->pieces, e->origin);
 	uint64_t end = e->offset + e->length, piece_end;
 
+	if (find_piece(h->ghosts, e->lease))
+		return; /* told again, by another daemon */
 	add_piece(&h->ghosts, e->lease, e->offset, e->length);
 	if (!p)
 		return;
@@ -308,24 +314,16 @@ static bool answer_recall(struct player *p, const struct leasefs_event *e)
 static void take_event(struct player *p, const struct leasefs_event *record)
 {
 	struct session *s = p->session;
-	struct event *e = calloc(1, sizeof(*e));
+	bool answered = false;
 	struct held *h;
 
-	if (!e)
-		abort();
-	e->record = *record;
 	h = owner_of(s, record->origin ? record->origin : record->lease);
 	if (h && record->kind == LEASEFS_EVENT_REVOKED)
 		note_revocation(h, record);
 	if (record->kind == LEASEFS_EVENT_RECALL && s->answer != ANSWER_NEVER)
-		e->answered = answer_recall(p, record);
-	if (p->session != s) {
-		free(e);
-		return;
-	}
-	*s->events_end = e;
-	s->events_end = &e->next;
-	pthread_cond_broadcast(&s->arrived);
+		answered = answer_recall(p, record);
+	if (p->session == s)
+		events_add(s, record, answered);
 }
 
 void session_pump(struct player *p)

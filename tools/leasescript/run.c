@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "stage.h"
 #include "statements.h"
@@ -11,7 +12,7 @@
 #define POOL_BYTES_DEFAULT (64ull << 20)
 #define REPEAT_DEPTH_MAX 16
 
-static int do_statement(struct stage *s, const struct statement *st)
+static int do_by_kind(struct stage *s, const struct statement *st)
 {
 	switch (st->verb) {
 	case VERB_PARKED:
@@ -30,6 +31,22 @@ static int do_statement(struct stage *s, const struct statement *st)
 	}
 }
 
+static int do_statement(struct stage *s, const struct statement *st)
+{
+	struct reply r = {0};
+	uint64_t began;
+
+	if (verb_is_action(st->verb) || st->verb == VERB_WAIT)
+		return do_by_kind(s, st);
+	s->came = 0;
+	began = monotonic_ns();
+	if (do_by_kind(s, st))
+		return -1;
+	r.error = s->came;
+	r.elapsed_ns = monotonic_ns() - began;
+	return check_outcome(s, st, &r);
+}
+
 static void trace(const struct stage *s, const struct statement *st, int r)
 {
 	fprintf(stderr, "%10.3f ms  line %u: %s%s%s", (double)(monotonic_ns() - s->began_ns) / 1e6,
@@ -37,6 +54,8 @@ static void trace(const struct stage *s, const struct statement *st, int r)
 		verb_name(st->verb));
 	for (unsigned i = 0; i < st->count; i++)
 		fprintf(stderr, " %s", st->arguments[i].text);
+	if (st->rest && st->rest[0])
+		fprintf(stderr, " %s", st->rest);
 	fprintf(stderr, "%s\n", r ? "  <- here" : "");
 }
 
@@ -71,7 +90,18 @@ static int do_all(struct stage *s, const struct script *script)
 			return r;
 	}
 	s->report->line = 0;
+	for (struct background *b = s->backgrounds; b; b = b->next)
+		if (check_started(s, b))
+			return -1;
 	return 0;
+}
+
+static bool has_verb(const struct script *script, enum verb verb)
+{
+	for (unsigned i = 0; i < script->count; i++)
+		if (script->statements[i].verb == verb)
+			return true;
+	return false;
 }
 
 void run_script(
@@ -85,10 +115,16 @@ void run_script(
 			.data = options->data,
 			.more_options = options->options,
 			.keep = options->keep},
+		.by_hand = has_verb(script, VERB_RECLAIM),
 		.began_ns = monotonic_ns(),
 	};
 
 	*report = (struct run_report){0};
+	/* Before the first step: what an ordinary user may not do can stand anywhere in it. */
+	if (geteuid() != 0 && has_verb(script, VERB_USER)) {
+		stage_skip(&s, "'user' needs root");
+		return;
+	}
 	if (options->mount) {
 		s.world.standing = true;
 		snprintf(s.world.mount, sizeof(s.world.mount), "%s", options->mount);

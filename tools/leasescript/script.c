@@ -14,76 +14,83 @@
  * =a|b one of these words. [ ... ] may be left out as a whole. A few verbs have two forms.
  */
 struct rule {
-	const char *verb;
+	const char *form; /* for people; it begins with the verb */
 	const char *pattern;
-	bool action; /* does something for an actor: may run in the background and have a result */
+	bool action;       /* done by an actor: may run in the background */
 	const char *other; /* a second form, or NULL */
 };
 
 static const struct rule rules[] = {
-	[VERB_ACK] = {"ack", "n n", true},
-	[VERB_ALLOC] = {"alloc", "n n s s", true},
-	[VERB_ANSWER] = {"answer", "n =never|auto", false, "n =after t"},
-	[VERB_BLOCKS] = {"blocks", "n s", false},
-	[VERB_BUFPIN] = {"bufpin", "n n n s s", true},
-	[VERB_BUFUNPIN] = {"bufunpin", "n n", true},
-	[VERB_CHMOD] = {"chmod", "n n w", true},
-	[VERB_CHOWN] = {"chown", "n n #", true},
-	[VERB_CLOSE] = {"close", "n", true},
-	[VERB_COMMIT] = {"commit", "n n [=size s]", true},
-	[VERB_CONT] = {"cont", "n", false},
-	[VERB_DAEMON] = {"daemon", "=kill|start", false},
-	[VERB_DATA] = {"data", "n s s =seed #", false, "n s s =zero"},
-	[VERB_DIR] = {"dir", "n", false},
-	[VERB_DOWNGRADE] = {"downgrade", "n n", true},
+	[VERB_ACK] = {"ack A L", "n n", true},
+	[VERB_ALLOC] = {"alloc A F OFF LEN", "n n s s", true},
+	[VERB_ANSWER] = {"answer A never|auto|after TIME", "n =never|auto", false, "n =after t"},
+	[VERB_BLOCKS] = {"blocks F SIZE", "n s", false},
+	[VERB_BUFPIN] = {"bufpin A P L OFF LEN", "n n n s s", true},
+	[VERB_BUFUNPIN] = {"bufunpin A P", "n n", true},
+	[VERB_CHMOD] = {"chmod A F MODE", "n n w", true},
+	[VERB_CHOWN] = {"chown A F UID", "n n #", true},
+	[VERB_CLOSE] = {"close A", "n", true},
+	[VERB_COMMIT] = {"commit A L [size SIZE]", "n n [=size s]", true},
+	[VERB_CONT] = {"cont A", "n", false},
+	[VERB_DAEMON] = {"daemon kill|start", "=kill|start", false},
+	[VERB_DATA] = {"data F OFF LEN seed N|zero", "n s s =seed #", false, "n s s =zero"},
+	[VERB_DIR] = {"dir D", "n", false},
+	[VERB_DOWNGRADE] = {"downgrade A L", "n n", true},
 	[VERB_DRAIN] = {"drain", "", true},
 	[VERB_END] = {"end", "", false},
-	[VERB_EXIT] = {"exit", "n", false},
-	[VERB_EXPECT] = {"expect",
+	[VERB_EXIT] = {"exit A", "n", false},
+	[VERB_EXPECT] = {"expect A EVENT L [within TIME], or: expect A nothing for TIME",
 		"n =recall|revoked|recall_cancelled|layout_changed|available|drain n [=within t]",
 		false, "n =nothing =for t"},
-	[VERB_FILE] = {"file", "n s =seed #", false},
-	[VERB_FORK] = {"fork", "n n", false},
-	[VERB_HOLDER] = {"holder", "n n", false},
-	[VERB_INTERRUPT] = {"interrupt", "n", false},
-	[VERB_KILL] = {"kill", "n", false},
-	[VERB_LEASE] = {"lease", "n n n =read|write s s [=exclusive]", true},
-	[VERB_LEASES] = {"leases", "#", false},
-	[VERB_LOAD] = {"load", "n n s s =seed #", true, "n n s s =zero"},
-	[VERB_MAP] = {"map", "n n", true},
-	[VERB_MOUNT] = {"mount", "w", false},
-	[VERB_OPEN] = {"open", "n n =ro|rw", true},
-	[VERB_OTRUNC] = {"otrunc", "n n", true},
-	[VERB_PARKED] = {"parked", "n =for t", false},
-	[VERB_PASS] = {"pass", "n n", false},
-	[VERB_PIN] = {"pin", "n n n [s s] [=unbreakable]", true},
-	[VERB_PINS] = {"pins", "#", false},
-	[VERB_POOL] = {"pool", "s *", false},
-	[VERB_PUNCH] = {"punch", "n n s s", true},
-	[VERB_QUARANTINE] = {"quarantine", "s", false},
-	[VERB_RECLAIM] = {"reclaim", "n n", true},
-	[VERB_RENAME] = {"rename", "n n n", true},
-	[VERB_REPEAT] = {"repeat", "#", false},
-	[VERB_RETURN] = {"return", "n n [s s]", true},
-	[VERB_SETPOLICY] = {"setpolicy", "n n w", true},
-	[VERB_SIZE] = {"size", "n s", false},
-	[VERB_SLEEP] = {"sleep", "t", false},
-	[VERB_SPARSE] = {"sparse", "n s", false},
-	[VERB_STOP] = {"stop", "n", false},
-	[VERB_STORE] = {"store", "n n s s =seed #", true},
-	[VERB_TRUNCATE] = {"truncate", "n n s", true},
-	[VERB_UNLINK] = {"unlink", "n n", true},
-	[VERB_UNPIN] = {"unpin", "n n", true},
-	[VERB_USER] = {"user", "n #", false},
-	[VERB_WAIT] = {"wait", "n", false},
-	[VERB_WRITE] = {"write", "n n s s =seed #", true},
-	[VERB_ZERO] = {"zero", "n n s s", true},
+	[VERB_FILE] = {"file F SIZE seed N", "n s =seed #", false},
+	[VERB_FORK] = {"fork A B", "n n", false},
+	[VERB_HOLDER] = {"holder F A", "n n", false},
+	[VERB_INTERRUPT] = {"interrupt ID", "n", false},
+	[VERB_KILL] = {"kill A", "n", false},
+	[VERB_LEASE] = {"lease A L F read|write OFF LEN [exclusive]",
+		"n n n =read|write s s [=exclusive]", true},
+	[VERB_LEASES] = {"leases N", "#", false},
+	[VERB_LOAD] = {"load A L OFF LEN seed N|zero", "n n s s =seed #", true, "n n s s =zero"},
+	[VERB_MAP] = {"map A L", "n n", true},
+	[VERB_MOUNT] = {"mount OPTIONS", "*", false},
+	[VERB_OPEN] = {"open A F ro|rw", "n n =ro|rw", true},
+	[VERB_OTRUNC] = {"otrunc A F", "n n", true},
+	[VERB_PARKED] = {"parked ID for TIME", "n =for t", false},
+	[VERB_PASS] = {"pass A B", "n n", false},
+	[VERB_PIN] = {"pin A P L [OFF LEN] [unbreakable]", "n n n [s s] [=unbreakable]", true},
+	[VERB_PINS] = {"pins N", "#", false},
+	[VERB_POOL] = {"pool [SIZE] [mkfs options]", "[s] *", false},
+	[VERB_PUNCH] = {"punch A F OFF LEN", "n n s s", true},
+	[VERB_QUARANTINE] = {"quarantine SIZE", "s", false},
+	[VERB_RECLAIM] = {"reclaim A L|never", "n =never", true, "n n"},
+	[VERB_RENAME] = {"rename A F G", "n n n", true},
+	[VERB_REPEAT] = {"repeat N", "#", false},
+	[VERB_RETURN] = {"return A L [OFF LEN]", "n n [s s]", true},
+	[VERB_SETPOLICY] = {"setpolicy A F POLICY", "n n w", true},
+	[VERB_SIZE] = {"size F SIZE", "n s", false},
+	[VERB_SLEEP] = {"sleep TIME", "t", false},
+	[VERB_SPARSE] = {"sparse F SIZE", "n s", false},
+	[VERB_STOP] = {"stop A", "n", false},
+	[VERB_STORE] = {"store A L OFF LEN seed N", "n n s s =seed #", true},
+	[VERB_TRUNCATE] = {"truncate A F SIZE", "n n s", true},
+	[VERB_UNLINK] = {"unlink A F", "n n", true},
+	[VERB_UNPIN] = {"unpin A P", "n n", true},
+	[VERB_USER] = {"user A UID", "n #", false},
+	[VERB_WAIT] = {"wait ID [=> RESULT] [in LO..HI]", "n", false},
+	[VERB_WRITE] = {"write A F OFF LEN seed N", "n n s s =seed #", true},
+	[VERB_ZERO] = {"zero A F OFF LEN", "n n s s", true},
 };
 static_assert(sizeof(rules) / sizeof(rules[0]) == VERB_COUNT, "a rule for every verb");
 
 const char *verb_name(enum verb verb)
 {
-	return rules[verb].verb;
+	static char names[VERB_COUNT][24];
+	size_t n = strcspn(rules[verb].form, " ");
+
+	assert(n < sizeof(names[0]));
+	if (!names[verb][0])
+		memcpy(names[verb], rules[verb].form, n);
+	return names[verb];
 }
 
 bool verb_is_action(enum verb verb)
@@ -200,7 +207,7 @@ static int split_line(char *line, struct tokens *out, const struct complaint *c)
 {
 	char *save = NULL;
 
-	line[strcspn(line, "#\r\n")] = 0;
+	line[strcspn(line, "\r")] = 0;
 	out->count = 0;
 	for (char *t = strtok_r(line, " \t", &save); t; t = strtok_r(NULL, " \t", &save)) {
 		if (out->count == TOKENS_MAX)
@@ -210,29 +217,55 @@ static int split_line(char *line, struct tokens *out, const struct complaint *c)
 	return 0;
 }
 
-/* Takes "=> RESULT" and "in LO..HI" off the end. */
+/* "=> RESULT" at the end, if it is there: the tokens that it takes. */
+static int parse_result_token(struct tokens *t, struct statement *st, const struct complaint *c)
+{
+	char *last = t->at[t->count - 1];
+	unsigned used = 0;
+
+	if (t->count >= 2 && !strcmp(t->at[t->count - 2], "=>")) {
+		used = 2;
+	} else if (t->count >= 2 && !strncmp(last, "=>", 2) && last[2]) {
+		last += 2;
+		used = 1;
+	}
+	if (!used)
+		return 0;
+	if (parse_result(last, &st->result))
+		return complain(c, "'%s' is neither OK nor the name of an errno", last);
+	if (st->has_result)
+		return complain(c, "two results are expected");
+	st->has_result = true;
+	t->count -= used;
+	return 0;
+}
+
+static int parse_range(struct tokens *t, struct statement *st, const struct complaint *c)
+{
+	char *range = t->at[t->count - 1], *dots = strstr(range, "..");
+
+	if (t->count < 2 || strcmp(t->at[t->count - 2], "in") || !dots)
+		return 0;
+	*dots = 0;
+	if (parse_time(range, &st->low_ns) || parse_time(dots + 2, &st->high_ns) ||
+		st->low_ns > st->high_ns || st->has_range)
+		return complain(c, "'in' takes LO..HI as times, such as 0..100ms");
+	st->has_range = true;
+	t->count -= 2;
+	return 0;
+}
+
+/* Takes "=> RESULT" and "in LO..HI" off the end, in either order. */
 static int parse_outcome(struct tokens *t, struct statement *st, const struct complaint *c)
 {
-	if (t->count >= 2 && !strcmp(t->at[t->count - 2], "in") &&
-		strstr(t->at[t->count - 1], "..")) {
-		char *range = t->at[t->count - 1];
-		char *dots = strstr(range, "..");
+	int r = 0;
 
-		*dots = 0;
-		if (parse_time(range, &st->low_ns) || parse_time(dots + 2, &st->high_ns) ||
-			st->low_ns > st->high_ns)
-			return complain(c, "'in' takes LO..HI as times, such as 0..100ms");
-		st->has_range = true;
-		t->count -= 2;
+	for (int i = 0; i < 2 && !r; i++) {
+		r = parse_range(t, st, c);
+		if (!r)
+			r = parse_result_token(t, st, c);
 	}
-	if (t->count >= 2 && !strcmp(t->at[t->count - 2], "=>")) {
-		if (parse_result(t->at[t->count - 1], &st->result))
-			return complain(c, "'%s' is neither OK nor the name of an errno",
-				t->at[t->count - 1]);
-		st->has_result = true;
-		t->count -= 2;
-	}
-	return 0;
+	return r;
 }
 
 /* The next element of a pattern into `element`; returns what follows it. */
@@ -340,7 +373,8 @@ static bool match_forms(const struct rule *rule, struct tokens *t, struct statem
 	return false;
 }
 
-static int join_rest(struct tokens *t, unsigned from, char **out)
+/* What stands behind the arguments: mkfs options, or mount options, which may be apart. */
+static int join_rest(struct tokens *t, unsigned from, const char *between, char **out)
 {
 	size_t bytes = 1;
 	char *joined;
@@ -351,8 +385,10 @@ static int join_rest(struct tokens *t, unsigned from, char **out)
 	if (!joined)
 		return -ENOMEM;
 	for (unsigned i = from; i < t->count; i++) {
-		if (i > from)
-			strcat(joined, " ");
+		if (between[0] == ',' && !strcmp(t->at[i], "-o"))
+			continue;
+		if (joined[0])
+			strcat(joined, between);
 		strcat(joined, t->at[i]);
 	}
 	*out = joined;
@@ -375,7 +411,7 @@ static int own_texts(struct statement *st)
 static int find_verb(const char *text, enum verb *out)
 {
 	for (int v = 0; v < VERB_COUNT; v++) {
-		if (!strcmp(rules[v].verb, text)) {
+		if (!strcmp(verb_name(v), text)) {
 			*out = v;
 			return 0;
 		}
@@ -383,76 +419,61 @@ static int find_verb(const char *text, enum verb *out)
 	return -ENOENT;
 }
 
+/* "start ID: STATEMENT"; there may be a blank before the colon, or none behind it. */
 static int parse_background(struct tokens *t, struct statement *st, const struct complaint *c)
 {
-	size_t n;
+	unsigned from = 2; /* of the statement */
+	char *id, *colon;
 
 	if (strcmp(t->at[0], "start"))
 		return 0;
-	if (t->count < 3)
-		return complain(c, "start takes an ID, a colon and a statement");
-	n = strlen(t->at[1]);
-	if (n < 2 || t->at[1][n - 1] != ':')
+	if (t->count < 2)
+		return complain(c, "start takes an ID, a colon and a statement: 'start t: ...'");
+	id = t->at[1];
+	colon = strchr(id, ':');
+	if (colon && colon[1]) {
+		t->at[1] = colon + 1;
+		from = 1;
+	} else if (!colon && t->count > 2 && t->at[2][0] == ':') {
+		t->at[2]++;
+		from = t->at[2][0] ? 2 : 3;
+	} else if (!colon) {
 		return complain(c, "start takes an ID with a colon behind it: 'start t: ...'");
-	t->at[1][n - 1] = 0;
-	if (!is_name(t->at[1]))
-		return complain(c, "'%s' is not a name", t->at[1]);
-	st->background = strdup(t->at[1]);
+	}
+	if (colon)
+		*colon = 0;
+	if (!is_name(id))
+		return complain(c, "'%s' is not a name", id);
+	if (from >= t->count)
+		return complain(c, "start takes an ID, a colon and a statement: 'start t: ...'");
+	st->background = strdup(id);
 	if (!st->background)
 		return -ENOMEM;
-	memmove(t->at, t->at + 2, (t->count - 2) * sizeof(t->at[0]));
-	t->count -= 2;
+	t->count -= from;
+	memmove(t->at, t->at + from, t->count * sizeof(t->at[0]));
 	return 0;
+}
+
+static bool has_outcome(enum verb verb)
+{
+	return verb != VERB_POOL && verb != VERB_MOUNT && verb != VERB_REPEAT && verb != VERB_END;
 }
 
 static int check_meaning(const struct statement *st, const struct complaint *c)
 {
+	const char *name = verb_name(st->verb);
+
 	if (st->background && !rules[st->verb].action)
-		return complain(c, "'%s' cannot run in the background", rules[st->verb].verb);
-	if ((st->has_result || st->has_range) && !rules[st->verb].action && st->verb != VERB_WAIT)
-		return complain(c, "'%s' has no result to expect", rules[st->verb].verb);
-	if (st->verb == VERB_WAIT && !st->has_result)
-		return complain(c, "wait needs '=> RESULT'");
+		return complain(c, "'%s' cannot run in the background", name);
+	if ((st->has_result || st->has_range) && !has_outcome(st->verb))
+		return complain(c, "'%s' has no result to expect", name);
 	return 0;
 }
 
-/* A pattern, as the manual page writes it. */
-static void show_form(char *out, size_t bytes, const struct rule *rule, const char *pattern)
+/* "pool 1T": what does not begin with a dash is no option of mkfs's. */
+static bool is_size_misread(const struct tokens *t, const struct statement *st)
 {
-	FILE *f = fmemopen(out, bytes, "w");
-
-	if (!f)
-		return;
-	fprintf(f, "%s%s", rule->verb, *pattern ? " " : "");
-	for (const char *p = pattern; *p;) {
-		size_t length = strcspn(p, " []");
-		const char *word = p[0] == 'n'   ? "NAME"
-				   : p[0] == 's' ? "SIZE"
-				   : p[0] == 't' ? "TIME"
-				   : p[0] == '#' ? "NUMBER"
-				   : p[0] == 'w' ? "WORD"
-				   : p[0] == '*' ? "[WORD...]"
-						 : NULL;
-
-		if (!length)
-			fputc(*p++, f);
-		else if (length == 1 && word)
-			fputs(word, f);
-		else
-			fprintf(f, "%.*s", (int)length - (*p == '='), p + (*p == '='));
-		p += length;
-	}
-	fclose(f);
-}
-
-static int complain_of_form(const struct complaint *c, const struct rule *rule)
-{
-	char form[200] = "", other[200] = "";
-
-	show_form(form, sizeof(form), rule, rule->pattern);
-	if (rule->other)
-		show_form(other, sizeof(other), rule, rule->other);
-	return complain(c, "it should be: %s%s%s", form, other[0] ? ", or: " : "", other);
+	return st->verb == VERB_POOL && !st->count && t->count > 1 && t->at[1][0] != '-';
 }
 
 static int parse_line(char *line, struct statement *st, bool *empty, const struct complaint *c)
@@ -474,11 +495,11 @@ static int parse_line(char *line, struct statement *st, bool *empty, const struc
 	r = parse_outcome(&t, st, c);
 	if (r)
 		return r;
-	if (!match_forms(&rules[st->verb], &t, st))
-		return complain_of_form(c, &rules[st->verb]);
+	if (!match_forms(&rules[st->verb], &t, st) || is_size_misread(&t, st))
+		return complain(c, "it should be: %s", rules[st->verb].form);
 	r = own_texts(st);
-	if (!r && st->verb == VERB_POOL)
-		r = join_rest(&t, 2, &st->rest);
+	if (!r && (st->verb == VERB_POOL || st->verb == VERB_MOUNT))
+		r = join_rest(&t, 1 + st->count, st->verb == VERB_POOL ? " " : ",", &st->rest);
 	return r ? r : check_meaning(st, c);
 }
 
@@ -537,23 +558,41 @@ static void free_statement(struct statement *st)
 	free(st->rest);
 }
 
+/* The next line without its end and comment. 1; 0 at the end of the file, or an error. */
+static int read_line(FILE *in, char *text, const struct complaint *c)
+{
+	bool comment = false;
+	unsigned n = 0;
+	int byte;
+
+	while ((byte = getc(in)) != EOF && byte != '\n') {
+		comment = comment || byte == '#';
+		if (comment)
+			continue;
+		if (!byte)
+			return complain(c, "a zero byte");
+		if (n == SCRIPT_LINE_MAX)
+			return complain(c, "a line of more than %d bytes", SCRIPT_LINE_MAX);
+		text[n++] = (char)byte;
+	}
+	text[n] = 0;
+	return byte != EOF || n || comment;
+}
+
 int script_parse(FILE *in, struct script *out, unsigned *line, char *why, size_t why_bytes)
 {
 	const struct complaint c = {why, why_bytes};
 	struct script s = {0};
-	char text[SCRIPT_LINE_MAX];
+	char text[SCRIPT_LINE_MAX + 1];
 	unsigned room = 0;
 	int r = 0;
 
 	why[0] = 0;
-	for (*line = 1; !r && fgets(text, sizeof(text), in); ++*line) {
+	for (*line = 1; (r = read_line(in, text, &c)) > 0; ++*line) {
 		struct statement st = {.line = *line};
 		bool empty = true;
 
-		if (!strchr(text, '\n') && !feof(in))
-			r = complain(&c, "a line of more than %d bytes", SCRIPT_LINE_MAX - 2);
-		if (!r)
-			r = parse_line(text, &st, &empty, &c);
+		r = parse_line(text, &st, &empty, &c);
 		if (!r && !empty)
 			r = append_statement(&s, &room, &st, &c);
 		if (r) {

@@ -14,9 +14,9 @@
 #include <stdio.h>
 
 #define SCRIPT_ARGUMENTS_MAX 8
-#define SCRIPT_NAME_MAX 63
+#define SCRIPT_NAME_MAX 255 /* as of a file */
 #define SCRIPT_STATEMENTS_MAX 100000
-#define SCRIPT_LINE_MAX 4096
+#define SCRIPT_LINE_MAX 65536 /* without a comment */
 
 enum verb {
 	VERB_ACK,
@@ -97,7 +97,7 @@ struct statement {
 	unsigned count;
 	struct argument arguments[SCRIPT_ARGUMENTS_MAX];
 	char *background; /* start ID: ... ; else NULL */
-	char *rest;       /* pool: mkfs options as they stand */
+	char *rest;       /* pool: mkfs options as they stand; mount: OPTIONS */
 	bool has_result;  /* "=> RESULT" was given */
 	int result;       /* 0 for OK, else a positive errno */
 	bool has_range;
@@ -115,7 +115,7 @@ int script_parse(FILE *in, struct script *out, unsigned *line, char *why, size_t
 void script_free(struct script *script);
 
 const char *verb_name(enum verb verb);
-/* A statement that does something on behalf of an actor, so that it may have a result. */
+/* A statement that does something on behalf of an actor, so that it may run in the background. */
 bool verb_is_action(enum verb verb);
 
 /* "OK" or the errno's name, for messages; `error` positive. */

@@ -47,6 +47,10 @@ struct event {
 	struct event *next;
 	struct leasefs_event record;
 	bool answered; /* by the actor itself: does not count for `expect nothing` */
+	/* It is over: cancelled, answered, or what came later says it all. One that had not been
+	 * read till then would never have come, so `expect nothing` does not count it; but it did
+	 * reach the actor, and a script that looks afterwards finds it. */
+	bool settled;
 };
 
 struct session {
@@ -75,7 +79,7 @@ struct session {
 int session_call(struct session *s, unsigned long number, void *argument);
 int session_map_lines(struct session *s, uint64_t bytes);
 struct held *session_find(struct session *s, const struct command *c); /* made if not known yet */
-int session_start_reader(struct player *p);
+int session_start_reader(struct player *p); /* unless it runs, or there is no session */
 /* Waits for an event to come, or the daemon's end, without the lock; not longer than that. */
 void session_wait(struct player *p, uint64_t ns);
 void session_pump(struct player *p); /* takes what events there are, without waiting */
@@ -84,8 +88,14 @@ int session_open_control(const struct player *p);
 bool session_is_dead(const struct session *s); /* its daemon has gone */
 /* After a daemon's end: the session goes on, on the new mount's control file. Without the lock. */
 int session_reclaim(struct player *p, const struct command *c);
+/* The session and all that is left of it go on with a new daemon; on `control`, which stays the
+ * caller's, if another process has done so already. Without the lock. */
+int session_revive(struct player *p, int control);
 int session_expect(struct player *p, const struct command *c, struct reply *r);
 int session_set_answer(struct player *p, const struct command *c);
+void events_add(struct session *s, const struct leasefs_event *record, bool answered);
+void events_settle_returned(struct session *s, uint64_t lease, uint64_t offset, uint64_t end);
+void events_settle_available(struct session *s, int file, uint64_t offset, uint64_t length);
 int player_look(struct player *p, const struct command *c, struct reply *r);
 void session_stop_reader(struct player *p); /* releases the lock while it ends */
 void session_close(struct player *p);       /* releases the lock while the reader ends */

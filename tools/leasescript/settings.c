@@ -32,21 +32,60 @@ static int set_pool(struct stage *s, const struct statement *st)
 			verb_name(st->verb));
 		return 0;
 	}
-	if (st->verb == VERB_DAEMON) {
-		int r = world_make(w);
-
-		if (!r)
-			r = !strcmp(TEXT(0), "kill") ? world_kill_daemon(w) : world_start_daemon(w);
-		return r ? stage_fail(s, "%s", w->why) : 0;
-	}
 	if (w->made)
 		return stage_fail(s, "%s comes after the pool was made", verb_name(st->verb));
 	if (st->verb == VERB_MOUNT) {
-		snprintf(w->options, sizeof(w->options), "%s", TEXT(0));
+		if (strlen(st->rest) >= sizeof(w->options))
+			return stage_fail(s, "too many mount options");
+		strcpy(w->options, st->rest);
+		w->mount_line = st->line;
 	} else {
-		w->pool_bytes = VALUE(0);
-		snprintf(w->mkfs_options, sizeof(w->mkfs_options), "%s", st->rest);
+		if (strlen(st->rest) >= sizeof(w->mkfs_options))
+			return stage_fail(s, "too many mkfs options");
+		strcpy(w->mkfs_options, st->rest);
+		if (st->count)
+			w->pool_bytes = VALUE(0);
+		w->pool_line = st->line;
 	}
+	return 0;
+}
+
+static int set_daemon(struct stage *s, const struct statement *st)
+{
+	struct world *w = &s->world;
+	bool fresh = !w->made;
+	int r;
+
+	if (w->standing) {
+		fprintf(stderr, "line %u: daemon is skipped: the mount stands already\n", st->line);
+		return 0;
+	}
+	if (stage_make_world(s))
+		return -1;
+	if (!strcmp(TEXT(0), "kill"))
+		r = world_kill_daemon(w);
+	else if (fresh)
+		return 0; /* it has just been started */
+	else
+		r = world_start_daemon(w);
+	if (r)
+		return stage_fail(s, "%s", w->why);
+	if (strcmp(TEXT(0), "start"))
+		return 0;
+	s->daemons++;
+	/* Like programs with libleasefs. */
+	for (struct actor *a = s->actors; a; a = a->next)
+		stage_revive(s, a);
+	return 0;
+}
+
+/* What a statement came to whose result may be an error. 0, or -1 after stage_fail(). */
+static int settle_error(struct stage *s, const struct statement *st, int error)
+{
+	if (st->has_result)
+		s->came = error;
+	else if (error)
+		return stage_fail(s, "%s %s: %s", verb_name(st->verb), TEXT(0), strerror(error));
 	return 0;
 }
 
@@ -65,16 +104,13 @@ static int make_file(struct stage *s, const struct statement *st)
 		c.seed = VALUE(3);
 	if (stage_ask(s, a, &c, &r))
 		return -1;
-	return r.error ? stage_fail(s, "%s %s: %s", verb_name(st->verb), TEXT(0), strerror(r.error))
-		       : 0;
+	return settle_error(s, st, r.error);
 }
 
 static int set_user(struct stage *s, const struct statement *st)
 {
 	struct user_name *u;
 
-	if (geteuid() != 0)
-		return stage_skip(s, "'user' needs root");
 	for (const struct actor *a = s->actors; a; a = a->next)
 		if (!strcmp(a->name, TEXT(0)) && !a->gone)
 			return stage_fail(s, "user comes before the actor's first use");
@@ -103,21 +139,25 @@ static int set_answer(struct stage *s, const struct statement *st)
 		c.time_ns = VALUE(2);
 	if (stage_ask(s, a, &c, &r))
 		return -1;
-	return r.error ? stage_fail(s, "answer: %s", strerror(r.error)) : 0;
+	return settle_error(s, st, r.error);
 }
 
 static int fork_actor(struct stage *s, const struct statement *st)
 {
 	struct actor *parent = stage_actor(s, TEXT(0)), *child;
+	bool shared = false;
 	int r;
 
 	if (!parent)
 		return -1;
-	r = actor_fork(parent, TEXT(1), &child);
+	r = actor_fork(parent, TEXT(1), &child, &shared);
 	if (r)
 		return stage_fail(s, "fork: %s", strerror(-r));
 	child->next = s->actors;
 	s->actors = child;
+	child->daemon = parent->daemon;
+	if (shared)
+		stage_share(s, parent, child);
 	return 0;
 }
 
@@ -139,8 +179,11 @@ static int pass_session(struct stage *s, const struct statement *st)
 		return -1;
 	}
 	close(descriptor);
-	return r.error ? stage_fail(s, "%s cannot take the session: %s", TEXT(1), strerror(r.error))
-		       : 0;
+	if (!r.error) {
+		stage_unshare(s, to);
+		stage_share(s, from, to);
+	}
+	return settle_error(s, st, r.error);
 }
 
 /* Reaps it; one that a signal cannot end (state D) is a failure, and is left behind. */
@@ -171,6 +214,7 @@ static int signal_actor(struct stage *s, const struct statement *st)
 	if (!a)
 		return -1;
 	if (st->verb == VERB_EXIT) {
+		c.shared = stage_is_shared(s, a);
 		if (stage_ask(s, a, &c, &r))
 			return -1;
 		return reap(s, a);
@@ -179,8 +223,16 @@ static int signal_actor(struct stage *s, const struct statement *st)
 			 : st->verb == VERB_CONT ? SIGCONT
 						 : SIGKILL))
 		return stage_fail(s, "kill: %s", strerror(errno));
-	return st->verb == VERB_KILL ? reap(s, a) : 0;
+	if (st->verb == VERB_KILL)
+		return reap(s, a);
+	a->stopped = st->verb == VERB_STOP;
+	stage_revive(s, a);
+	return 0;
 }
+
+/* A signal that comes before the system call has begun is lost: it is sent again for a while. */
+#define INTERRUPT_NS 300000000ull
+#define INTERRUPT_AGAIN_NS 20000000ull
 
 static int interrupt_background(struct stage *s, const struct statement *st)
 {
@@ -192,10 +244,15 @@ static int interrupt_background(struct stage *s, const struct statement *st)
 	/* Its thread is known once it has begun. */
 	while (!b->done && !b->thread && monotonic_ns() < until)
 		stage_await(s, b, monotonic_ns() + 1000000);
-	if (b->done)
-		return stage_fail(s, "%s had ended: %s", b->name, result_name(b->reply.error));
-	if (syscall(SYS_tgkill, b->actor->pid, b->thread, SIGINT))
-		return stage_fail(s, "tgkill: %s", strerror(errno));
+	until = monotonic_ns() + INTERRUPT_NS;
+	/* What has ended is nobody's to interrupt any more: `wait` tells how it ended. */
+	while (!b->done && monotonic_ns() < until) {
+		if (syscall(SYS_tgkill, b->actor->pid, b->thread, SIGINT) && errno != ESRCH)
+			return stage_fail(s, "tgkill: %s", strerror(errno));
+		if (b->actor->stopped)
+			break;
+		stage_await(s, b, monotonic_ns() + INTERRUPT_AGAIN_NS);
+	}
 	return 0;
 }
 
@@ -204,8 +261,9 @@ int do_setting(struct stage *s, const struct statement *st)
 	switch (st->verb) {
 	case VERB_POOL:
 	case VERB_MOUNT:
-	case VERB_DAEMON:
 		return set_pool(s, st);
+	case VERB_DAEMON:
+		return set_daemon(s, st);
 	case VERB_FILE:
 	case VERB_SPARSE:
 	case VERB_DIR:

@@ -12,7 +12,10 @@ int do_check(struct stage *s, const struct statement *st);   /* what must be so 
 
 /* Holds a reply against what the statement says it must come to. */
 int check_outcome(struct stage *s, const struct statement *st, const struct reply *r);
+/* What `start` was told its statement must come to, if that has not been waited for. */
+int check_started(struct stage *s, struct background *b);
 /* A lease or pin that the statement has named, when it came to OK. 0, or -1 after stage_fail(). */
-int note_names(struct stage *s, const struct statement *st, const struct reply *r);
+int note_names(
+	struct stage *s, const struct statement *st, const struct actor *a, const struct reply *r);
 
 #endif

@@ -179,13 +179,25 @@ static int find_daemon(struct world *w)
 	return w->daemon > 0 ? 0 : fail(w, -ESRCH, "%s does not name the daemon", path);
 }
 
+static void detach_mount(struct world *w)
+{
+	if (umount2(w->mount, MNT_DETACH) && errno == EPERM)
+		world_run(w, (const char *const[]){"fusermount3", "-u", "-z", "-q", w->mount, NULL},
+			NULL, 0);
+}
+
 int world_start_daemon(struct world *w)
 {
 	const char *argv[8] = {"leasefs", w->pool, w->mount};
 	char output[512];
 	int r, n = 3;
 
-	assert(!w->standing && !w->daemon);
+	assert(!w->standing);
+	if (w->daemon)
+		return fail(w, -EALREADY, "the daemon is running");
+	if (w->stale)
+		detach_mount(w);
+	w->stale = false;
 	if (w->options[0]) {
 		argv[n++] = "-o";
 		argv[n++] = w->options;
@@ -204,13 +216,6 @@ int world_start_daemon(struct world *w)
 	return find_daemon(w);
 }
 
-static void detach_mount(struct world *w)
-{
-	if (umount2(w->mount, MNT_DETACH) && errno == EPERM)
-		world_run(w, (const char *const[]){"fusermount3", "-u", "-z", "-q", w->mount, NULL},
-			NULL, 0);
-}
-
 int world_kill_daemon(struct world *w)
 {
 	int r;
@@ -223,7 +228,7 @@ int world_kill_daemon(struct world *w)
 	if (r < 0)
 		return fail(w, r, "the killed daemon is still there");
 	w->daemon = 0;
-	detach_mount(w);
+	w->stale = true; /* as a crash leaves it: what is asked there is ENOTCONN */
 	return 0;
 }
 
@@ -307,12 +312,15 @@ int world_make(struct world *w)
 	join_path(w->mount, w->top, "mnt");
 	if (mkdir(w->mount, 0755))
 		return fail(w, -errno, "%s: %s", w->mount, strerror(errno));
+	w->line = w->pool_line;
 	r = make_pool(w);
 	if (r)
 		return r;
+	w->line = w->mount_line;
 	r = world_start_daemon(w);
 	if (r)
 		return r;
+	w->line = 0;
 	/* Actors of any user make files there. */
 	return chmod(w->mount, 01777) ? fail(w, -errno, "chmod: %s", strerror(errno)) : 0;
 }
@@ -364,6 +372,9 @@ int world_end(struct world *w)
 		if (r)
 			return r;
 	}
+	if (w->stale)
+		detach_mount(w);
+	w->stale = false;
 	r = world_run(w, (const char *const[]){"fsck.leasefs", "-n", w->pool, NULL}, output,
 		sizeof(output));
 	if (r < 0)

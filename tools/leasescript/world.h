@@ -24,11 +24,14 @@ struct world {
 	char options[1024];   /* of the mount */
 	char mkfs_options[1024];
 	uint64_t pool_bytes;
-	const char *pools; /* run_options */
+	unsigned pool_line, mount_line; /* where the script says so; 0: it does not */
+	unsigned line;                  /* which of them the last failure is about; 0: neither */
+	const char *pools;              /* run_options */
 	const char *data;
 	const char *more_options;
 	pid_t daemon;  /* 0: not running */
 	bool standing; /* --mount */
+	bool stale;    /* the killed daemon's mount is still there */
 	bool keep;
 	bool made;
 	char why[512]; /* the last failure, in words */
