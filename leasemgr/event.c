@@ -209,5 +209,5 @@ void lm_drain(struct lm *lm)
 	lm->status.draining = true;
 	record_drain(lm);
 	LIST_FOREACH(s, &lm->sessions, all)
-	session_tell_drain(s);
+		session_tell_drain(s);
 }

@@ -61,8 +61,7 @@ bool lm_next_lease(
 	for (;;) {
 		/* The list is by falling id: the last one that is not below is the next. */
 		best = NULL;
-		LIST_FOREACH(s, &lm->sessions, all)
-		{
+		LIST_FOREACH(s, &lm->sessions, all) {
 			if (s->id < *session)
 				break;
 			best = s;
@@ -141,8 +140,8 @@ const struct lm_session *lm_session_below(const struct lm *lm, uint64_t id)
 	const struct lm_session *s;
 
 	LIST_FOREACH(s, &lm->sessions, all)
-	if (s->id < id)
-		return s;
+		if (s->id < id)
+			return s;
 	return NULL;
 }
 

@@ -134,9 +134,9 @@ struct leasefs_session {
 	pthread_t thread, taker;
 	char *root; /* of the mount */
 
-	pthread_mutex_t reading; /* outermost: events are applied in the order in which they were sent */
+	pthread_mutex_t reading; /* outermost: events are applied in the order they were sent */
 	pthread_mutex_t lock;    /* guards what follows */
-	pthread_cond_t changed; /* state, available, calling, references */
+	pthread_cond_t changed;  /* state, available, calling, references */
 	enum lfs_state state;
 	bool stopping;
 	bool has_taker;

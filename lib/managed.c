@@ -221,8 +221,8 @@ static struct lfs_piece *find_due_locked(struct leasefs_lease *l)
 	if (lfs_is_pinned_locked(l))
 		return NULL;
 	LIST_FOREACH(p, &l->pieces, link)
-	if (p->ghost || p->recalled)
-		return p;
+		if (p->ghost || p->recalled)
+			return p;
 	return NULL;
 }
 

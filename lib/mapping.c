@@ -266,16 +266,15 @@ static int map_lease_locked(struct leasefs_lease *l)
 	int error = -ESTALE;
 
 	LIST_FOREACH(p, &l->pieces, link)
-	if (!p->ghost)
-		break;
+		if (!p->ghost)
+			break;
 	if (p)
 		error = lfs_first_place_locked(l, p, &place);
 	if (!error)
 		error = lfs_reserve_locked(l, place);
 	if (error)
 		return error;
-	LIST_FOREACH(p, &l->pieces, link)
-	{
+	LIST_FOREACH(p, &l->pieces, link) {
 		if (!p->ghost)
 			error = lfs_map_piece_locked(l, p);
 		if (error) {
@@ -340,8 +339,8 @@ int leasefs_refresh_lease(struct leasefs_lease *lease)
 		error = 0;
 		pthread_mutex_lock(&lease->lock);
 		LIST_FOREACH(p, &lease->pieces, link)
-		if (!error && !p->ghost && lease->address)
-			error = lfs_map_piece_locked(lease, p);
+			if (!error && !p->ghost && lease->address)
+				error = lfs_map_piece_locked(lease, p);
 		pthread_mutex_unlock(&lease->lock);
 	} while (error == -ENOTCONN && !lfs_await_daemon(lease->session));
 	return error;

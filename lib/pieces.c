@@ -24,8 +24,8 @@ static struct lfs_piece *find_held(struct leasefs_session *s, uint64_t id)
 	struct lfs_piece *p;
 
 	LIST_FOREACH(p, bucket_of(s, id), by_id)
-	if (p->id == id)
-		return p;
+		if (p->id == id)
+			return p;
 	return NULL;
 }
 
@@ -174,8 +174,8 @@ struct lfs_piece *lfs_piece_at_locked(struct leasefs_lease *l, uint64_t offset)
 	struct lfs_piece *p;
 
 	LIST_FOREACH(p, &l->pieces, link)
-	if (!p->ghost && offset >= p->offset && offset - p->offset < p->length)
-		return p;
+		if (!p->ghost && offset >= p->offset && offset - p->offset < p->length)
+			return p;
 	return NULL;
 }
 
@@ -184,8 +184,9 @@ struct lfs_piece *lfs_next_piece_locked(struct leasefs_lease *l, uint64_t offset
 	struct lfs_piece *p, *best = NULL;
 
 	LIST_FOREACH(p, &l->pieces, link)
-	if (!p->ghost && p->offset + p->length > offset && (!best || p->offset < best->offset))
-		best = p;
+		if (!p->ghost && p->offset + p->length > offset &&
+			(!best || p->offset < best->offset))
+			best = p;
 	return best;
 }
 
@@ -204,7 +205,7 @@ int leasefs_get_lease(struct leasefs_lease *lease, struct leasefs_lease_state *o
 	out->address = lease->address;
 	out->mode = lease->flags & LEASEFS_TAKE_WRITE ? LEASEFS_MODE_WRITE : LEASEFS_MODE_READ;
 	LIST_FOREACH(p, &lease->pieces, link)
-	*(p->ghost ? &out->revoked_bytes : &out->held_bytes) += p->coming ? 0 : p->length;
+		*(p->ghost ? &out->revoked_bytes : &out->held_bytes) += p->coming ? 0 : p->length;
 	if (lease->managed)
 		lfs_describe_managed_locked(lease, out);
 	pthread_mutex_unlock(&lease->lock);

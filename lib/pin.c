@@ -99,8 +99,8 @@ bool lfs_is_pinned_locked(const struct leasefs_lease *l)
 	if (l->slow_pins || l->range_pins)
 		return true;
 	LIST_FOREACH(p, &l->pieces, link)
-	if (is_counted(p->line))
-		return true;
+		if (is_counted(p->line))
+			return true;
 	return false;
 }
 
@@ -170,8 +170,7 @@ static int pin_pieces_locked(struct leasefs_lease *l)
 	if (error)
 		return error;
 
-	LIST_FOREACH(p, &l->pieces, link)
-	{
+	LIST_FOREACH(p, &l->pieces, link) {
 		error = p->ghost || p->recalled || p->coming ? -EAGAIN : pin_piece(l->session, p);
 		if (error) {
 			unpin_pieces_locked(l, p);
@@ -216,8 +215,7 @@ int leasefs_tell_unpinned(struct leasefs_lease *lease)
 	if (error)
 		return error;
 	pthread_mutex_lock(&lease->lock);
-	LIST_FOREACH(p, &lease->pieces, link)
-	{
+	LIST_FOREACH(p, &lease->pieces, link) {
 		struct leasefs_unpinned told = {.lease = p->id};
 
 		if (p->line && p->line == lease->head.line)

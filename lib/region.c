@@ -21,8 +21,8 @@ static struct lfs_region *find_held(struct leasefs_session *s, uint32_t number)
 	struct lfs_region *r;
 
 	LIST_FOREACH(r, &s->regions, link)
-	if (r->info.region == number)
-		return r;
+		if (r->info.region == number)
+			return r;
 	return NULL;
 }
 

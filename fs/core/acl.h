@@ -32,8 +32,8 @@
  * For chmod: puts the access ACL, if there is one, in step with the permission bits of `mode`. The
  * caller sets record->mode itself. -ENOSPC, -EUCLEAN, -E2BIG.
  */
-int acl_chmod(struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record,
-	uint32_t mode);
+int acl_chmod(
+	struct core *c, struct tx *tx, struct inode *ip, struct media_inode *record, uint32_t mode);
 
 /*
  * For creation in `dir`: the mode that the new inode begins with, from the one asked for, the umask

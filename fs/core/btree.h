@@ -3,8 +3,8 @@
  * btree.h - the B+tree that extents, directories, xattrs and the pool's tables are kept in.
  *
  * Keys are 64 bits and unique, values are bytes (format.h: media_node). The root is a media_root
- * that lives in the caller's object: a shadow for changes, a view for look-ups. The caller holds the
- * lock that guards the tree. Changes are part of the caller's transaction; after an error other
+ * that lives in the caller's object: a shadow for changes, a view for look-ups. The caller holds
+ * the lock that guards the tree. Changes are part of the caller's transaction; after an error other
  * than -EEXIST and -ENOENT it must be aborted.
  *
  * Invariants (btree_check)
@@ -34,7 +34,7 @@ struct btree {
 
 struct btree_item {
 	uint64_t key;
-	const void *value; /* in the node: valid until the next change of the tree or end of the tx */
+	const void *value; /* in the node: valid until the tree's next change or the tx's end */
 	uint16_t bytes;
 };
 
@@ -85,7 +85,7 @@ struct btree_visitor {
 	int (*item)(void *context, const struct btree_item *item);
 	void (*bad)(void *context, uint64_t offset, const char *why);
 };
-int btree_check(const struct btree *t, const struct media_root *root,
-	const struct btree_visitor *visitor);
+int btree_check(
+	const struct btree *t, const struct media_root *root, const struct btree_visitor *visitor);
 
 #endif

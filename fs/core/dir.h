@@ -3,9 +3,9 @@
  * dir.h - directories: names to inode numbers.
  *
  * A directory is a B+tree. The key of a name is hash << 8 | n: 55 bits of its seeded XXH3-64, and
- * the lowest n in 0..255 that is free among names of that hash. Keys are readdir's cookies (plus
- * nothing: they are at least DIR_KEY_FIRST, so that 1 and 2 are "." and ".."), below 2^63, and never
- * change while the name exists. Value: media_dirent. The inode's size counts the entries.
+ * the lowest n in 0..255 that is free among names of that hash. Keys are readdir's cookies: at
+ * least DIR_KEY_FIRST, so that 1 and 2 are "." and "..", below 2^63, and never changed while the
+ * name exists. Value: media_dirent. The inode's size counts the entries.
  * "." and ".." are not stored: ".." is record.parent.
  *
  * The caller holds the directory's lock.

@@ -14,12 +14,12 @@
  *
  * While the last count of an orphan is being answered its entry stays in the cache as `dying`:
  * inode_get() of its number waits until that has ended, because the number may have begun its next
- * life a moment before, and is -ESTALE then if it has not. (An orphan that could not be freed is left
- * to recovery.)
+ * life a moment before, and is -ESTALE then if it has not. (An orphan that could not be freed is
+ * left to recovery.)
  *
  * Invariants
- *  1. An inode in the cache is in use on media, or made by a transaction that has not ended, and its
- *     checksum was verified when it came in.
+ *  1. An inode in the cache is in use on media, or made by a transaction that has not ended, and
+ *     its checksum was verified when it came in.
  *  2. Whoever changes the record holds inode.lock for writing until its transaction has ended.
  *  3. The orphan's blocks are freed before its number; each step is a transaction that leaves it
  *     an orphan, the last one clears both of its bits.
@@ -44,8 +44,8 @@
 
 struct inode {
 	uint64_t ino;
-	uint64_t record;  /* offset of the media_inode in the metadata region */
-	uint64_t count;   /* guarded by the shard's lock */
+	uint64_t record;    /* offset of the media_inode in the metadata region */
+	uint64_t count;     /* guarded by the shard's lock */
 	struct inode *next; /* in the shard's bucket */
 	pthread_rwlock_t lock;
 	uint32_t generation;
@@ -53,9 +53,9 @@ struct inode {
 	/* Guarded by lock. */
 	uint32_t goal_region;
 	uint64_t goal; /* where the next block of the file would best stand; SPACE_ANYWHERE */
-	uint64_t stores_start; /* bytes that lease holders may have stored to directly: fsync persists */
+	uint64_t stores_start; /* where lease holders may have stored directly: for fsync */
 	uint64_t stores_end;   /* them; none while both are 0 */
-	/* A hint that nlink may be 0, for the last put: set under lock for writing, never cleared. */
+	/* A hint that nlink may be 0, for the last put: set under the write lock, never cleared. */
 	bool orphan;
 	bool linkable; /* O_TMPFILE: nlink 0, and yet core_link() may name it */
 	/* Guarded by the shard's lock. */
@@ -83,24 +83,26 @@ void inode_lock_read(struct inode *ip);
 void inode_lock_write(struct inode *ip);
 void inode_unlock(struct inode *ip);
 
-int inode_view(struct core *c, struct tx *tx, const struct inode *ip, const struct media_inode **out);
+int inode_view(
+	struct core *c, struct tx *tx, const struct inode *ip, const struct media_inode **out);
 int inode_edit(struct core *c, struct tx *tx, const struct inode *ip, struct media_inode **out);
 
 /*
  * Takes a free number and makes its record: mode, owner, times; nlink as given (0: an orphan from
- * the beginning, as O_TMPFILE wants it). In the cache with one count, not locked: nobody can name it
- * before the commit. Payload: regular files an empty map, directories an empty tree, else none. If
- * the transaction is aborted, or its commit fails, the caller calls inode_discard().
+ * the beginning, as O_TMPFILE wants it). In the cache with one count, not locked: nobody can name
+ * it before the commit. Payload: regular files an empty map, directories an empty tree, else none.
+ * If the transaction is aborted, or its commit fails, the caller calls inode_discard().
  *
  * -ENOSPC: no number is free, or the heap is full. The operation aborts, calls inode_ensure_free()
  * with no transaction open, and tries once more if that returned 0.
  */
 int inode_alloc(struct core *c, struct tx *tx, uint32_t mode, uint32_t uid, uint32_t gid,
 	uint32_t nlink, struct inode **out, struct media_inode **record);
-void inode_discard(struct core *c, struct inode *ip); /* one that inode_alloc made, after an abort */
+/* One that inode_alloc() made, after an abort. */
+void inode_discard(struct core *c, struct inode *ip);
 
-/* A free number for the next inode_alloc(): adds an inode group if there is none. Takes a transaction
- * of its own. -ENOSPC. */
+/* A free number for the next inode_alloc(): adds an inode group if there is none. Takes a
+ * transaction of its own. -ENOSPC. */
 int inode_ensure_free(struct core *c);
 
 /* Sets or clears the attention bit of the inode when tx commits. */

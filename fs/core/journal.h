@@ -68,7 +68,7 @@ struct journal_recovery { /* what opening found, for the log and for status */
 	uint64_t records;
 	uint64_t bytes;
 	bool was_clean;
-	bool power_lost;      /* relaxed page cache: went back to the last sync */
+	bool power_lost;       /* relaxed page cache: went back to the last sync */
 	uint64_t bytes_undone; /* of log, after `synced`, that the power loss took back */
 };
 

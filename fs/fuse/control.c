@@ -72,7 +72,7 @@ void control_stop(struct daemon *d)
 	/* What is held now is for the next daemon: from here on nothing is written down. */
 	arbiter_lock(a);
 	LIST_FOREACH(h, &a->holders, all)
-	h->keep = h->session && !lm_session_is_empty(h->session);
+		h->keep = h->session && !lm_session_is_empty(h->session);
 	arbiter_unlock(a);
 	for (;;) {
 		arbiter_lock(a);
@@ -175,10 +175,8 @@ static void reply_call(const struct call *call, unsigned cmd, unsigned char *dat
 	}
 	answer = f->inode ? malloc(sizeof(*answer) + bytes) : NULL;
 	if (answer) {
-		*answer = (struct answer){.daemon = call->daemon,
-			.req = call->req,
-			.forget = *f,
-			.bytes = bytes};
+		*answer = (struct answer){
+			.daemon = call->daemon, .req = call->req, .forget = *f, .bytes = bytes};
 		memcpy(answer->data, data, bytes);
 		if (!invalidate_pages(call->daemon, core_ino(f->inode), f->start, f->end,
 			    send_answer, answer))
@@ -190,8 +188,8 @@ static void reply_call(const struct call *call, unsigned cmd, unsigned char *dat
 	fuse_reply_ioctl(call->req, 0, data, bytes);
 }
 
-static bool copy_in(unsigned cmd, const void *in, size_t in_bytes, size_t out_bytes,
-	unsigned char *data)
+static bool copy_in(
+	unsigned cmd, const void *in, size_t in_bytes, size_t out_bytes, unsigned char *data)
 {
 	size_t bytes = _IOC_SIZE(cmd);
 
@@ -206,8 +204,7 @@ void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_f
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes)
 {
 	struct forgetting forget = {0};
-	struct call call = {
-		.daemon = d, .req = req, .holder = holder_of(fi), .forget = &forget};
+	struct call call = {.daemon = d, .req = req, .holder = holder_of(fi), .forget = &forget};
 	_Alignas(8) unsigned char data[CALL_BYTES_MAX];
 	size_t i = 0;
 	int result;

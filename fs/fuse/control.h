@@ -29,7 +29,8 @@ struct inode;
 #define CONTROL_FILE_NAME "control"
 #define CONTROL_DIR_INO (1ull << 62)
 #define CONTROL_FILE_INO ((1ull << 62) + 1)
-#define CONTROL_FILE_MODE 0666 /* who may hold which lease is decided by the file's own descriptor */
+/* Who may hold which lease is decided by the file's own descriptor. */
+#define CONTROL_FILE_MODE 0666
 
 static inline bool control_owns(fuse_ino_t ino)
 {
@@ -47,8 +48,8 @@ void control_read(struct daemon *d, fuse_req_t req, size_t size, struct fuse_fil
 void control_write(struct daemon *d, fuse_req_t req, const void *bytes, size_t count,
 	struct fuse_file_info *fi);
 /* ph may be NULL; if not, it belongs to control.c (fuse_pollhandle_destroy). */
-void control_poll(struct daemon *d, fuse_req_t req, struct fuse_file_info *fi,
-	struct fuse_pollhandle *ph);
+void control_poll(
+	struct daemon *d, fuse_req_t req, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 void control_ioctl(struct daemon *d, fuse_req_t req, unsigned cmd, struct fuse_file_info *fi,
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
 

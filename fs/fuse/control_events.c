@@ -148,8 +148,8 @@ void holder_deliver(struct holder *h)
 
 		arbiter_lock(a);
 		TAILQ_FOREACH(r, &h->readers, link)
-		if (!r->entering)
-			break;
+			if (!r->entering)
+				break;
 		if (r && holder_has_events(h)) {
 			remove_reader(r);
 			n = take_events(h, events, r->events_max);
@@ -202,8 +202,8 @@ static void on_read_interrupt(fuse_req_t req, void *context)
 
 	arbiter_lock(h->arbiter);
 	TAILQ_FOREACH(listed, &h->readers, link)
-	if (listed == r)
-		break;
+		if (listed == r)
+			break;
 	if (listed && r->entering)
 		r->interrupted = true;
 	else if (listed)
@@ -216,8 +216,7 @@ void holder_cancel_reads(struct arbiter *a)
 	struct holder *h;
 	struct reader *r, *next;
 
-	LIST_FOREACH(h, &a->holders, all)
-	{
+	LIST_FOREACH(h, &a->holders, all) {
 		for (r = TAILQ_FIRST(&h->readers); r; r = next) {
 			next = TAILQ_NEXT(r, link);
 			if (!r->entering)

@@ -87,11 +87,13 @@ static int read_with(read_extents *read, struct core *c, struct inode *ip, uint6
 	uint64_t end, struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next)
 {
 	_Static_assert(sizeof(struct core_extent) == sizeof(struct leasefs_extent) &&
-		offsetof(struct core_extent, region_offset) ==
-			offsetof(struct leasefs_extent, region_offset) &&
-		offsetof(struct core_extent, region) == offsetof(struct leasefs_extent, region) &&
-		CORE_EXTENT_UNWRITTEN == LEASEFS_EXTENT_UNWRITTEN &&
-		CORE_EXTENT_HOLE == LEASEFS_EXTENT_HOLE, "one form of extents");
+			       offsetof(struct core_extent, region_offset) ==
+				       offsetof(struct leasefs_extent, region_offset) &&
+			       offsetof(struct core_extent, region) ==
+				       offsetof(struct leasefs_extent, region) &&
+			       CORE_EXTENT_UNWRITTEN == LEASEFS_EXTENT_UNWRITTEN &&
+			       CORE_EXTENT_HOLE == LEASEFS_EXTENT_HOLE,
+		"one form of extents");
 	unsigned n;
 	int error = read(c, ip, offset, end - offset, (struct core_extent *)out, max, &n, next);
 
@@ -113,8 +115,7 @@ static int read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64
  * `first`: the first of them, `count`, up to `at`.
  */
 static int describe_lease(struct core *c, struct inode *ip, const struct lm_lease_info *info,
-	const struct leasefs_extent *first, uint32_t count, uint64_t at,
-	struct lease_record *out)
+	const struct leasefs_extent *first, uint32_t count, uint64_t at, struct lease_record *out)
 {
 	struct leasefs_extent page[RECORD_PAGE];
 	int error;
@@ -187,7 +188,7 @@ int call_layout(const struct call *call, void *data)
 		return error;
 	error = read_layout(call->daemon->core, ip, layout->offset, info.end, layout->extents,
 		LEASEFS_LAYOUT_EXTENTS, &layout->count, &layout->next);
-	/* With the last page the client has them all. Blocks only come, so a later look sees more. */
+	/* With the last page the client has them all. Blocks only come: a later look sees more. */
 	if (!error && info.mode == LM_READ && layout->next == info.end && h->leases_fd >= 0)
 		error = note_layout(h, call->daemon->core, ip, layout->lease, &info);
 	layout->pad = 0;
@@ -239,17 +240,18 @@ int call_region(const struct call *call, void *data)
 		error = -ENAMETOOLONG;
 	if (!error) {
 		_Static_assert(LEASEFS_MEDIA_PMEM == (int)REGION_PMEM &&
-			LEASEFS_MEDIA_VOLATILE == (int)REGION_VOLATILE &&
-			LEASEFS_MEDIA_PAGE_CACHE == (int)REGION_PAGE_CACHE, "one set of numbers");
+				       LEASEFS_MEDIA_VOLATILE == (int)REGION_VOLATILE &&
+				       LEASEFS_MEDIA_PAGE_CACHE == (int)REGION_PAGE_CACHE,
+			"one set of numbers");
 		region->bytes = info->bytes;
 		region->alignment = info->alignment;
 		region->media = (uint32_t)info->media;
 		region->owner_uid = info->owner_uid;
 		region->flags = info->backend == BACKEND_TMPFS ||
-				info->backend == BACKEND_HUGETLBFS ||
-				info->backend == BACKEND_DEVDAX ?
-			LEASEFS_REGION_LONG_TERM_PINS :
-			0;
+						info->backend == BACKEND_HUGETLBFS ||
+						info->backend == BACKEND_DEVDAX
+					? LEASEFS_REGION_LONG_TERM_PINS
+					: 0;
 		strcpy(region->path, info->path);
 	}
 	free(info);
@@ -262,8 +264,8 @@ int call_region(const struct call *call, void *data)
  * What the holder stores goes past the kernel's pages, and blocks that came are not in the
  * attributes it knows.
  */
-static void forget(const struct call *call, struct inode *ip, uint64_t start, uint64_t end,
-	bool attributes)
+static void forget(
+	const struct call *call, struct inode *ip, uint64_t start, uint64_t end, bool attributes)
 {
 	bool pages = cached_forget(core_inode_word(ip), &start, &end);
 
@@ -274,8 +276,8 @@ static void forget(const struct call *call, struct inode *ip, uint64_t start, ui
 }
 
 /* After the holder's last stores under a lease. */
-static void forget_pages(const struct call *call, const struct lm_lease_info *info, uint64_t start,
-	uint64_t end)
+static void forget_pages(
+	const struct call *call, const struct lm_lease_info *info, uint64_t start, uint64_t end)
 {
 	struct inode *ip;
 
@@ -288,8 +290,8 @@ static void forget_pages(const struct call *call, const struct lm_lease_info *in
 /* ---- grants ---------------------------------------------------------------------------------- */
 
 /* Rounds outward to blocks. -EINVAL: empty, or no range; -EFBIG: past what a file can be. */
-static int grant_range(struct core *c, struct inode *ip, struct leasefs_grant *g, uint64_t *start,
-	uint64_t *end)
+static int grant_range(
+	struct core *c, struct inode *ip, struct leasefs_grant *g, uint64_t *start, uint64_t *end)
 {
 	struct timespec btime;
 	uint64_t unit = core_layout_unit(c);
@@ -330,10 +332,13 @@ static int ask(struct granting *w, struct kept_inode **spare)
 {
 	struct arbiter *a = w->holder->arbiter;
 	struct lm_policy policy;
-	struct lm_grant_request r = {.ino = core_ino(w->inode), .start = w->start, .end = w->end,
+	struct lm_grant_request r = {.ino = core_ino(w->inode),
+		.start = w->start,
+		.end = w->end,
 		.mode = w->write ? LM_WRITE : LM_READ,
 		.flags = w->g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_GRANT_EXCLUSIVE : 0,
-		.pid = (uint32_t)fuse_req_ctx(w->call->req)->pid, .policy = &a->policy};
+		.pid = (uint32_t)fuse_req_ctx(w->call->req)->pid,
+		.policy = &a->policy};
 	int error;
 
 	if (w->holder->closed || !w->holder->session)
@@ -364,8 +369,7 @@ static int make_layout(struct granting *w)
 	int error = 0;
 
 	if (w->write)
-		error = core_prepare_layout(
-			c, w->inode, w->start, w->end - w->start, &w->changed);
+		error = core_prepare_layout(c, w->inode, w->start, w->end - w->start, &w->changed);
 	if (!error)
 		error = read_layout(c, w->inode, w->start, w->end, g->extents,
 			LEASEFS_GRANT_EXTENTS, &g->count, &g->next);
@@ -374,8 +378,11 @@ static int make_layout(struct granting *w)
 			error = check_region(w->call, w->holder, g->extents[i].region, w->write);
 	crash_point("layout_made");
 	if (!error && w->holder->leases_fd >= 0) {
-		struct lm_lease_info info = {.lease = w->lease.lease, .ino = core_ino(w->inode),
-			.start = w->start, .end = w->end, .mode = g->mode,
+		struct lm_lease_info info = {.lease = w->lease.lease,
+			.ino = core_ino(w->inode),
+			.start = w->start,
+			.end = w->end,
+			.mode = g->mode,
 			.flags = g->flags & LEASEFS_GRANT_EXCLUSIVE ? LM_LEASE_EXCLUSIVE : 0};
 
 		error = describe_lease(
@@ -426,14 +433,15 @@ static int grant(struct granting *w)
 int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data)
 {
 	struct leasefs_grant *g = data;
-	struct granting w = {.call = call, .inode = ip, .g = g,
-		.write = g->mode == LEASEFS_MODE_WRITE};
+	struct granting w = {
+		.call = call, .inode = ip, .g = g, .write = g->mode == LEASEFS_MODE_WRITE};
 	struct arbiter *a = call->daemon->arbiter;
 	bool short_of_lines = false;
 	int error;
 
 	if ((g->mode != LEASEFS_MODE_READ && g->mode != LEASEFS_MODE_WRITE) ||
-		(g->flags & ~LEASEFS_GRANT_EXCLUSIVE) || !all_zero(g->reserved, sizeof(g->reserved)))
+		(g->flags & ~LEASEFS_GRANT_EXCLUSIVE) ||
+		!all_zero(g->reserved, sizeof(g->reserved)))
 		return -EINVAL;
 	if ((open_flags & O_ACCMODE) == (w.write ? O_RDONLY : O_WRONLY))
 		return -EBADF;
@@ -464,8 +472,8 @@ int call_grant(const struct call *call, struct inode *ip, int open_flags, void *
 
 /* ---- giving back ----------------------------------------------------------------------------- */
 
-int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info,
-	uint64_t *start, uint64_t *end)
+int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info, uint64_t *start,
+	uint64_t *end)
 {
 	if (offset == 0 && length == 0) {
 		*start = info->start;
@@ -502,9 +510,9 @@ int call_return(const struct call *call, void *data)
 		error = lm_return(h->session, r->lease, start, end, arbiter_now(), &rest);
 	if (!error) {
 		r->rest = rest.lease;
-		r->rest_slot = rest.lease && h->pin_fd >= 0 && rest.slot < h->lines ?
-			rest.slot :
-			LEASEFS_NO_SLOT;
+		r->rest_slot = rest.lease && h->pin_fd >= 0 && rest.slot < h->lines
+				       ? rest.slot
+				       : LEASEFS_NO_SLOT;
 		r->pad = 0;
 	}
 	arbiter_unlock(a);
@@ -528,8 +536,8 @@ int call_downgrade(const struct call *call, void *data)
 	arbiter_lock(a);
 	error = lm_lease_info(h->session, g->lease, &info);
 	if (!error)
-		error = lm_downgrade(h->session, g->lease, g->flags & LEASEFS_DOWNGRADE_SHARE,
-			arbiter_now());
+		error = lm_downgrade(
+			h->session, g->lease, g->flags & LEASEFS_DOWNGRADE_SHARE, arbiter_now());
 	arbiter_unlock(a);
 	if (!error)
 		forget_pages(call, &info, info.start, info.end);

@@ -143,8 +143,8 @@ int call_space(const struct call *call, void *data)
 static bool next_lease(struct arbiter *a, uint64_t inode, uint64_t *session, uint32_t *slot,
 	struct lm_cursor *at, struct lm_lease_info *out)
 {
-	return inode ? lm_next_lease_of(a->lm, inode, at, out) :
-		       lm_next_lease(a->lm, session, slot, out);
+	return inode ? lm_next_lease_of(a->lm, inode, at, out)
+		     : lm_next_lease(a->lm, session, slot, out);
 }
 
 /* Nobody keeps the lock for as long as it takes to pass over a million leases of others. */
@@ -162,17 +162,17 @@ int call_leases(const struct call *call, void *data)
 	struct leasefs_leases *page = data;
 	uint64_t session = page->cursor[0], now_ns;
 	uint32_t slot = (uint32_t)page->cursor[1], count = 0;
-	struct lm_cursor at = {
-		.part = page->tree, .start = session, .id = page->cursor[1]};
+	struct lm_cursor at = {.part = page->tree, .start = session, .id = page->cursor[1]};
 	struct lm_lease_info l;
 	unsigned passed_over = 0;
 
 	_Static_assert(LEASEFS_LEASE_EXCLUSIVE == LM_LEASE_EXCLUSIVE &&
-		LEASEFS_LEASE_RECALLED == LM_LEASE_RECALLED &&
-		LEASEFS_LEASE_REVOKED == LM_LEASE_REVOKED &&
-		LEASEFS_LEASE_PINNED == LM_LEASE_PINNED &&
-		LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED &&
-		LEASEFS_LEASE_INHERITED == LM_LEASE_INHERITED, "one set of numbers");
+			       LEASEFS_LEASE_RECALLED == LM_LEASE_RECALLED &&
+			       LEASEFS_LEASE_REVOKED == LM_LEASE_REVOKED &&
+			       LEASEFS_LEASE_PINNED == LM_LEASE_PINNED &&
+			       LEASEFS_LEASE_ORPHANED == LM_LEASE_ORPHANED &&
+			       LEASEFS_LEASE_INHERITED == LM_LEASE_INHERITED,
+		"one set of numbers");
 	if (!all_zero(page->reserved, sizeof(page->reserved)) ||
 		(!page->inode && (page->cursor[1] > UINT32_MAX || page->tree)))
 		return -EINVAL;
@@ -190,11 +190,17 @@ int call_leases(const struct call *call, void *data)
 			let_others_in(a, &passed_over);
 			continue;
 		}
-		*out = (struct leasefs_lease_info){.lease = l.lease, .session = l.session,
-			.inode = l.ino, .offset = l.start, .length = l.end - l.start,
+		*out = (struct leasefs_lease_info){.lease = l.lease,
+			.session = l.session,
+			.inode = l.ino,
+			.offset = l.start,
+			.length = l.end - l.start,
 			.age_ns = now_ns - l.granted_ns,
-			.quarantine_bytes = l.quarantine_bytes, .pid = l.pid, .uid = l.uid,
-			.mode = l.mode, .flags = l.flags & ~LM_LEASE_MAKING,
+			.quarantine_bytes = l.quarantine_bytes,
+			.pid = l.pid,
+			.uid = l.uid,
+			.mode = l.mode,
+			.flags = l.flags & ~LM_LEASE_MAKING,
 			.range_pins = l.range_pins,
 			.slot_pins = holder_slot_pins(l.owner, l.slot)};
 		if (l.recall_deadline_ns > now_ns)
@@ -232,14 +238,22 @@ int call_conflicts(const struct call *call, void *data)
 			skip--;
 			continue;
 		}
-		*out = (struct leasefs_conflict){.inode = c->ino, .offset = c->start,
+		*out = (struct leasefs_conflict){.inode = c->ino,
+			.offset = c->start,
 			.length = c->end >= FILE_BYTES_MAX ? 0 : c->end - c->start,
-			.session = c->session, .lease = c->lease, .pin_offset = c->pin_start,
+			.session = c->session,
+			.lease = c->lease,
+			.pin_offset = c->pin_start,
 			.pin_length = c->pin_end - c->pin_start,
-			.lease_age_ns = c->lease_age_ns, .waited_ns = c->waited_ns,
-			.ago_ns = now_ns - c->when_ns, .pid = c->pid, .uid = c->uid,
-			.holder_pid = c->holder_pid, .holder_uid = c->holder_uid,
-			.unbreakable = c->unbreakable, .own = c->own};
+			.lease_age_ns = c->lease_age_ns,
+			.waited_ns = c->waited_ns,
+			.ago_ns = now_ns - c->when_ns,
+			.pid = c->pid,
+			.uid = c->uid,
+			.holder_pid = c->holder_pid,
+			.holder_uid = c->holder_uid,
+			.unbreakable = c->unbreakable,
+			.own = c->own};
 		copy_text(out->operation, sizeof(out->operation), c->operation);
 		if (++count == LEASEFS_CONFLICTS)
 			break;
@@ -392,8 +406,8 @@ int call_held(const struct call *call, void *data)
 		return -EPERM;
 	arbiter_lock(a);
 	LIST_FOREACH(h, &a->holders, all)
-	if (h->session && h->id == held->session)
-		break;
+		if (h->session && h->id == held->session)
+			break;
 	if (h)
 		error = lm_lease_info(h->session, held->lease, &info);
 	arbiter_unlock(a);

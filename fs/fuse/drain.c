@@ -201,8 +201,8 @@ int call_release(const struct call *call, void *data)
 		return -EPERM;
 	arbiter_lock(a);
 	LIST_FOREACH(h, &a->holders, all)
-	if (h->session && h->id == release->session)
-		break;
+		if (h->session && h->id == release->session)
+			break;
 	if (h)
 		error = lm_session_release(h->session, arbiter_now());
 	arbiter_unlock(a);

@@ -52,8 +52,8 @@ static bool is_known(const struct holder *h, uint32_t pid)
 	if (pid == h->pid || h->event_reader_count >= EVENT_READERS_MAX)
 		return true;
 	LIST_FOREACH(r, &h->event_readers, link)
-	if (r->pid == pid)
-		return true;
+		if (r->pid == pid)
+			return true;
 	return false;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * file_policy.h - the policies of files: xattrs, checked when they are set, inherited by what is made in
- * a directory.
+ * file_policy.h - the policies of files: xattrs, checked when they are set, inherited by what is
+ * made in a directory.
  *
  *   user.leasefs.policy     of the file's owner; no rungs that signal or kill
  *   trusted.leasefs.policy  of the administrator (the kernel sees to that); goes before the other

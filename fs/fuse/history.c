@@ -106,8 +106,8 @@ void history_add(void *context, const struct lm_record *r)
 	strncpy(out->operation, r->operation, sizeof(out->operation) - 1);
 	out->operation[sizeof(out->operation) - 1] = '\0';
 	LIST_FOREACH(watcher, &h->watchers, watchers)
-	if (watcher->poll)
-		holder_tell(watcher);
+		if (watcher->poll)
+			holder_tell(watcher);
 }
 
 void history_watch(struct arbiter *a, struct holder *h, uint64_t next)

@@ -72,8 +72,8 @@ struct holder {
 	bool lines_lost; /* of old, and its pin file is no more: all counts as pinned */
 	bool seeking;    /* `seek` is given: another process with its blocks mapped */
 	struct work seek;
-	uint32_t lines;              /* of the pin file, as clients know it */
-	uint32_t lines_used;         /* slots below it have been used */
+	uint32_t lines;                  /* of the pin file, as clients know it */
+	uint32_t lines_used;             /* slots below it have been used */
 	struct mapped_file line_words;   /* of pin_fd */
 	struct mapped_file record_words; /* of leases_fd; at least of as many slots as have lines */
 	/* Bits of regions below 64 that this user may open: without the lock. */

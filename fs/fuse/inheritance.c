@@ -160,8 +160,7 @@ static int watch_all(struct arbiter *a)
 	struct holder *h;
 
 	/* No request is served yet: the list is ours. */
-	LIST_FOREACH(h, &a->holders, all)
-	{
+	LIST_FOREACH(h, &a->holders, all) {
 		int error = holder_watch_of_old(h);
 
 		if (error == -ESRCH)
@@ -250,8 +249,7 @@ static int find_of_old(
 
 	if (is_same(name->boot, a->boot) || (!name->boot[0] && !name->boot[1]))
 		return -ESTALE;
-	LIST_FOREACH(h, &a->holders, all)
-	{
+	LIST_FOREACH(h, &a->holders, all) {
 		for (unsigned i = 0; i < 2 && h->session; i++) {
 			if (!is_same(h->names[i].boot, name->boot))
 				continue;

@@ -40,7 +40,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
 	want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
-	/* Version 2 is asked for by channel_init.c; without it the kernel clears setuid by itself. */
+	/* Version 2 is asked for by channel_init.c; without it the kernel clears setuid itself. */
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 	want(conn, FUSE_CAP_SPLICE_READ, false); /* channel.c receives */
 	want(conn, FUSE_CAP_SPLICE_WRITE, false);

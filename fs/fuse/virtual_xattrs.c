@@ -68,8 +68,9 @@ static void add_pins(struct text *t, const struct lm *lm, uint64_t ino)
 	struct lm_pin_info p;
 
 	while (!t->full && lm_next_pin_of(lm, ino, &at, &p))
-		add_line(t, "lease=%" PRIx64 " session=%" PRIu64 " pid=%u range=%" PRIu64 "-%" PRIu64
-			    "%s\n",
+		add_line(t,
+			"lease=%" PRIx64 " session=%" PRIu64 " pid=%u range=%" PRIu64 "-%" PRIu64
+			"%s\n",
 			p.lease, p.session, p.pid, p.start, p.end,
 			p.flags & LM_PIN_UNBREAKABLE ? " unbreakable" : "");
 	at = (struct lm_cursor){0};
@@ -77,8 +78,9 @@ static void add_pins(struct text *t, const struct lm *lm, uint64_t ino)
 		uint32_t count = holder_slot_pins(l.owner, l.slot);
 
 		if (count)
-			add_line(t, "lease=%" PRIx64 " session=%" PRIu64 " pid=%u range=%" PRIu64
-				    "-%" PRIu64 " count=%u\n",
+			add_line(t,
+				"lease=%" PRIx64 " session=%" PRIu64 " pid=%u range=%" PRIu64
+				"-%" PRIu64 " count=%u\n",
 				l.lease, l.session, l.pid, l.start, l.end, count);
 	}
 }

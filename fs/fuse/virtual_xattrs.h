@@ -6,9 +6,9 @@
  *   user.leasefs.pins      a line for each pin
  *   user.leasefs.conflict  the last operation on the file that failed with EBUSY, and who held
  *
- * Whoever may read the file's xattrs may read these: who was told EBUSY has a right to know by whom.
- * They answer to their names and are not listed, so that no backup copies them; they cannot be set.
- * Each is empty (ENODATA) while there is nothing to say.
+ * Whoever may read the file's xattrs may read these: who was told EBUSY has a right to know by
+ * whom. They answer to their names and are not listed, so that no backup copies them; they cannot
+ * be set. Each is empty (ENODATA) while there is nothing to say.
  */
 #ifndef FUSE_VIRTUAL_XATTRS_H
 #define FUSE_VIRTUAL_XATTRS_H

@@ -59,17 +59,17 @@
  * EMFILE, ENFILE: too many sessions; ESRCH: the caller's process is not visible to the daemon.
  */
 struct leasefs_hello {
-	uint32_t abi;          /* LEASEFS_ABI; out: the lower of both */
-	uint32_t flags;        /* 0 */
-	uint64_t features;     /* wanted; out: agreed */
+	uint32_t abi;      /* LEASEFS_ABI; out: the lower of both */
+	uint32_t flags;    /* 0 */
+	uint64_t features; /* wanted; out: agreed */
 	uint64_t reserved[4];
-	uint64_t session;      /* out: its number, as messages name it */
-	uint64_t cookie[2];    /* out: for LEASEFS_IOC_GRANT. Whoever has it may lease for this session */
-	uint64_t boot[2];      /* out: the boot verifier: other values mean another daemon */
-	uint32_t pid;          /* out: the accountable process */
+	uint64_t session;   /* out: its number, as messages name it */
+	uint64_t cookie[2]; /* out: for LEASEFS_IOC_GRANT; who has it may lease for this session */
+	uint64_t boot[2];   /* out: the boot verifier: other values mean another daemon */
+	uint32_t pid;       /* out: the accountable process */
 	uint32_t pin_line_bytes; /* out: sizeof(struct leasefs_pin_line) */
 	uint64_t pin_file_bytes; /* out: how much of the file may be mapped now */
-	char pin_file[3072];   /* out: path of the pin lines; "" without LEASEFS_FEATURE_SLOT_PINS */
+	char pin_file[3072]; /* out: path of the pin lines; "" without LEASEFS_FEATURE_SLOT_PINS */
 };
 
 /* The calling process becomes accountable, after the session was passed on. */
@@ -86,7 +86,7 @@ struct leasefs_process {
 
 #define LEASEFS_EXTENT_WRITTEN 0u
 #define LEASEFS_EXTENT_UNWRITTEN 1u /* reads as zeroes: do not map it, the region has old bytes */
-#define LEASEFS_EXTENT_HOLE 2u /* the region fields are 0 */
+#define LEASEFS_EXTENT_HOLE 2u      /* the region fields are 0 */
 
 struct leasefs_extent {
 	uint64_t offset; /* in the file */
@@ -116,9 +116,9 @@ struct leasefs_grant {
 	uint32_t mode;   /* LEASEFS_MODE_* */
 	uint32_t flags;  /* LEASEFS_GRANT_* */
 	uint64_t reserved[2];
-	uint64_t lease; /* out */
+	uint64_t lease;          /* out */
 	uint64_t pin_file_bytes; /* out: map again if it has grown */
-	uint64_t next;  /* out: the offset where LEASEFS_IOC_LAYOUT goes on; the range's end: complete */
+	uint64_t next;  /* out: where LEASEFS_IOC_LAYOUT goes on; the range's end: complete */
 	uint32_t slot;  /* out: pin line, or LEASEFS_NO_SLOT */
 	uint32_t count; /* out: extents */
 	struct leasefs_extent extents[LEASEFS_GRANT_EXTENTS]; /* out: in order, without gaps */
@@ -130,9 +130,9 @@ struct leasefs_layout {
 	uint64_t lease;
 	uint64_t offset; /* begin here: the lease's start, or `next` of the last page */
 	uint64_t reserved[2];
-	uint64_t next;  /* out */
-	uint32_t count; /* out */
-	uint32_t pad;   /* out: 0 */
+	uint64_t next;                                         /* out */
+	uint32_t count;                                        /* out */
+	uint32_t pad;                                          /* out: 0 */
 	struct leasefs_extent extents[LEASEFS_LAYOUT_EXTENTS]; /* out */
 };
 
@@ -262,9 +262,9 @@ struct leasefs_grace {
 /*
  * One a lease, at slot * sizeof. To pin: add one to `pins`, then read `recall`; if it is not zero,
  * unpin again: the pin has failed. To unpin: take one away; if that makes zero and `recall` is not
- * zero, say LEASEFS_IOC_UNPINNED. A failed pin does so too, since the daemon may have read its count
- * for a moment, and wait for its end. Both atomic and sequentially consistent. The daemon alone
- * writes `recall`, and takes anything but 0 in `pins` for pinned, an unreadable line too.
+ * zero, say LEASEFS_IOC_UNPINNED. A failed pin does so too, since the daemon may have read its
+ * count for a moment, and wait for its end. Both atomic and sequentially consistent. The daemon
+ * alone writes `recall`, and takes anything but 0 in `pins` for pinned, an unreadable line too.
  */
 struct leasefs_pin_line {
 	uint32_t pins;
@@ -363,7 +363,7 @@ struct leasefs_space {
 #define LEASEFS_LEASE_RECALLED 2u
 #define LEASEFS_LEASE_REVOKED 4u
 #define LEASEFS_LEASE_PINNED 8u
-#define LEASEFS_LEASE_ORPHANED 32u /* its session was closed; waits for its process to end */
+#define LEASEFS_LEASE_ORPHANED 32u  /* its session was closed; waits for its process to end */
 #define LEASEFS_LEASE_INHERITED 64u /* of an earlier daemon's, and not reclaimed yet */
 
 struct leasefs_lease_info {

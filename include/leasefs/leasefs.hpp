@@ -13,8 +13,8 @@
  *
  * Errors are std::system_error with the errno, but for what an ordinary program meets in the course
  * of things: try_* return false. Objects move and do not copy. A destructor that can't give back
- * (pinned) leaves it to the session's: leasefs_close_session(). Leases go before their session, pins
- * before their lease; threads and forks are as in leasefs.h.
+ * (pinned) leaves it to the session's: leasefs_close_session(). Leases go before their session,
+ * pins before their lease; threads and forks are as in leasefs.h.
  */
 #ifndef LEASEFS_LEASEFS_HPP
 #define LEASEFS_LEASEFS_HPP
@@ -78,7 +78,10 @@ class lease
 	}
 	void unmap() { check(::leasefs_unmap_lease(handle_), "leasefs_unmap_lease"); }
 	void refresh() { check(::leasefs_refresh_lease(handle_), "leasefs_refresh_lease"); }
-	void acknowledge() { check(::leasefs_acknowledge_lease(handle_), "leasefs_acknowledge_lease"); }
+	void acknowledge()
+	{
+		check(::leasefs_acknowledge_lease(handle_), "leasefs_acknowledge_lease");
+	}
 	void downgrade(unsigned flags = 0)
 	{
 		check(::leasefs_downgrade_lease(handle_, flags), "leasefs_downgrade_lease");
@@ -89,7 +92,8 @@ class lease
 	}
 	void commit(std::uint64_t offset = 0, std::uint64_t length = 0, std::uint64_t size = 0)
 	{
-		check(::leasefs_commit_range(handle_, offset, length, size), "leasefs_commit_range");
+		check(::leasefs_commit_range(handle_, offset, length, size),
+			"leasefs_commit_range");
 	}
 	::leasefs_lease_state state() const
 	{
@@ -106,8 +110,8 @@ class lease
 
 		while (at < all.offset + all.length) {
 			::leasefs_extent page[64];
-			const int n = check(
-				::leasefs_get_layout(handle_, at, page, 64, &at), "leasefs_get_layout");
+			const int n = check(::leasefs_get_layout(handle_, at, page, 64, &at),
+				"leasefs_get_layout");
 
 			out.insert(out.end(), page, page + n);
 		}
@@ -204,7 +208,8 @@ class session
 	/* False: there is none. */
 	bool next_event(::leasefs_event &event, ::leasefs_lease *&about)
 	{
-		return check(::leasefs_next_event(handle_, &event, &about), "leasefs_next_event") > 0;
+		const int n = ::leasefs_next_event(handle_, &event, &about);
+		return check(n, "leasefs_next_event") > 0;
 	}
 
       private:

@@ -253,8 +253,7 @@ static int commit_matching(const struct stat *st, uintptr_t start, uintptr_t end
 	int error = 0;
 
 	pthread_mutex_lock(&list.lock);
-	LIST_FOREACH(m, &list.mappings, link)
-	{
+	LIST_FOREACH(m, &list.mappings, link) {
 		bool match = st ? m->device == st->st_dev && m->inode == st->st_ino
 				: m->start < end && start < m->end;
 		int result = match && m->write ? leasefs_commit_range(m->lease, 0, 0, 0) : 0;

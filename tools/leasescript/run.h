@@ -8,11 +8,11 @@
 #include "script.h"
 
 struct run_options {
-	const char *mount; /* a mount that stands already; NULL: a private pool */
-	const char *pools; /* where private pools are made; NULL: where pins are possible */
-	const char *data;  /* their data region, whatever size a script asks for; NULL: in the pool */
+	const char *mount;   /* a mount that stands already; NULL: a private pool */
+	const char *pools;   /* where private pools are made; NULL: where pins are possible */
+	const char *data;    /* their data region, whatever size a script asks for; NULL: in it */
 	const char *options; /* of private mounts, beside those of a script; NULL: none */
-	unsigned slow;     /* upper limits of times are so many times as long; 0: as they are */
+	unsigned slow;       /* upper limits of times are so many times as long; 0: as they are */
 	bool keep;
 	bool trace;
 };
