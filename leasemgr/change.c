@@ -581,7 +581,7 @@ int lm_change_begin(struct lm *lm, const struct lm_change_request *r, void *oper
 	if (culprit) {
 		fail_busy(c, culprit, now_ns);
 		result = c->result;
-	} else if (lm->status.parked > LM_PARKED_MAX && change_first_conflict(c, &at)) {
+	} else if (lm->status.parked > lm->config.limits.parked && change_first_conflict(c, &at)) {
 		record_change(c, LM_RECORD_BUSY, NULL, 0);
 		fail(c, -EBUSY);
 		result = -EBUSY;

@@ -124,8 +124,8 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 	assert(leases == s->lease_count && ghosts == s->ghost_count && pins == s->pin_count &&
 		wants == s->want_count && told == s->told_count);
 	assert(s->spare_wanted == 0 && s->spare_count == 0);
-	assert(leases <= 1u << SLOT_BITS && pins <= LM_PINS_PER_SESSION_MAX); /* L9 */
-	assert(wants + told <= LM_WANTS_PER_SESSION_MAX);
+	assert(leases <= 1u << SLOT_BITS && pins <= lm->config.limits.pins_per_session); /* L9 */
+	assert(wants + told <= lm->config.limits.wants_per_session);
 	assert(!s->timer.at || lm->timers.items[s->timer.at - 1] == &s->timer);
 	t->inherited += inherited;
 	t->pins += pins;
@@ -203,7 +203,7 @@ void lm_check(const struct lm *lm)
 	for (uint32_t i = 1; i < lm->timers.count; i++)
 		assert(lm->timers.items[i]->deadline_ns >=
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
-	assert(sessions == lm->status.sessions && sessions - inherited <= LM_SESSIONS_MAX);
+	assert(sessions == lm->status.sessions && sessions - inherited <= lm->config.limits.sessions);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
 	assert(t.unwritten == lm->status.unwritten); /* L11 */
 	assert(t.inherited_bytes == lm->status.inherited_bytes);

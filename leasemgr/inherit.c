@@ -75,8 +75,7 @@ static bool is_sane(const struct lm_session *s, const struct lm_lease_record *r)
 	return r->start < r->end && (r->mode == LM_READ || r->mode == LM_WRITE) &&
 	       !(r->flags & ~(LM_LEASE_EXCLUSIVE | LM_LEASE_REVOKED)) &&
 	       r->lease >> SLOT_BITS < s->lm->next_id && r->lease >> SLOT_BITS > 0 &&
-	       (r->ino || (r->flags & LM_LEASE_REVOKED)) &&
-	       s->lm->status.leases + s->lm->status.ghosts < LM_LEASES_MAX;
+	       (r->ino || (r->flags & LM_LEASE_REVOKED));
 }
 
 int lm_lease_restore(

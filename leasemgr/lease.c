@@ -494,8 +494,8 @@ int lm_grant(struct lm_session *s, const struct lm_grant_request *r, uint64_t no
 		return -EINVAL;
 	if (lm->status.draining)
 		return -ESHUTDOWN;
-	if (s->lease_count >= LM_LEASES_PER_SESSION_MAX ||
-		lm->status.leases + lm->status.ghosts >= LM_LEASES_MAX)
+	if (s->lease_count >= lm->config.limits.leases_per_session ||
+		lm->status.leases + lm->status.ghosts >= lm->config.limits.leases)
 		return -ENOLCK;
 	error = handles_reserve(&s->leases, 1, 1u << SLOT_BITS);
 	if (error)

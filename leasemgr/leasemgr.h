@@ -232,13 +232,24 @@ struct lm_ops {
 	void (*happened)(void *context, const struct lm_record *record);
 };
 
+/* Fewer than what is named above, as tests need that are to see all of them reached; 0: as above. */
+struct lm_limits {
+	uint32_t sessions, sessions_per_user;
+	uint32_t leases, leases_per_session;
+	uint32_t pins, pins_per_session;
+	uint32_t parked;
+	uint32_t wants_per_session;
+	uint32_t holds;
+};
+
 struct lm_config {
 	const struct lm_ops *ops;
 	void *context;
 	uint64_t seed;     /* of the table of inodes */
 	uint64_t first_id; /* above every number of an earlier life; 0: there was none */
 	uint64_t drain_ns; /* LM_DRAIN_NS_DEFAULT */
-	bool check;        /* lm_check() after every transition */
+	struct lm_limits limits;
+	bool check; /* lm_check() after every transition */
 };
 
 int lm_create(const struct lm_config *config, struct lm **out); /* -ENOMEM */

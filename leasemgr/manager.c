@@ -234,6 +234,26 @@ void lm_tick(struct lm *lm, uint64_t now_ns)
 
 /* ---- birth and death ------------------------------------------------------------------------- */
 
+static void set_limit(uint32_t *limit, uint32_t most)
+{
+	assert(*limit <= most);
+	if (!*limit)
+		*limit = most;
+}
+
+static void set_limits(struct lm_limits *l)
+{
+	set_limit(&l->sessions, LM_SESSIONS_MAX);
+	set_limit(&l->sessions_per_user, LM_SESSIONS_PER_USER_MAX);
+	set_limit(&l->leases, LM_LEASES_MAX);
+	set_limit(&l->leases_per_session, LM_LEASES_PER_SESSION_MAX);
+	set_limit(&l->pins, LM_PINS_MAX);
+	set_limit(&l->pins_per_session, LM_PINS_PER_SESSION_MAX);
+	set_limit(&l->parked, LM_PARKED_MAX);
+	set_limit(&l->wants_per_session, LM_WANTS_PER_SESSION_MAX);
+	set_limit(&l->holds, LM_HOLDS_MAX);
+}
+
 int lm_create(const struct lm_config *config, struct lm **out)
 {
 	struct lm *lm = calloc(1, sizeof(*lm));
@@ -241,6 +261,7 @@ int lm_create(const struct lm_config *config, struct lm **out)
 	if (!lm)
 		return -ENOMEM;
 	lm->config = *config;
+	set_limits(&lm->config.limits);
 	lm->ops = config->ops;
 	lm->next_id = config->first_id ? config->first_id : 1;
 	lm->bucket_count = BUCKETS_MIN;

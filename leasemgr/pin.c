@@ -69,6 +69,7 @@ void pins_end(struct lease *l)
 int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, unsigned flags,
 	uint64_t *pin)
 {
+	const struct lm_limits *most = &s->lm->config.limits;
 	struct lease *l = lease_find(s, lease);
 	struct pin *p;
 	bool used_before;
@@ -81,7 +82,7 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 		return -EINVAL;
 	if (l->recalled)
 		return -EAGAIN;
-	if (s->pin_count >= LM_PINS_PER_SESSION_MAX || s->lm->status.range_pins >= LM_PINS_MAX)
+	if (s->pin_count >= most->pins_per_session || s->lm->status.range_pins >= most->pins)
 		return -ENOLCK;
 	error = handles_reserve(&s->pins, 1, 1u << SLOT_BITS);
 	if (error)
@@ -113,7 +114,7 @@ int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t 
 	int error;
 
 	if (start >= end || (flags & ~LM_PIN_UNBREAKABLE) || pin >> SLOT_BITS >= s->lm->next_id ||
-		s->pin_count >= LM_PINS_PER_SESSION_MAX)
+		s->pin_count >= s->lm->config.limits.pins_per_session)
 		return -EUCLEAN;
 	if (!l)
 		return -ENOENT;

@@ -130,7 +130,9 @@ static void add_holder(struct freeing *f, struct lease *l, uint64_t start, uint6
 		f->any = true;
 		f->start = start;
 		f->end = end;
-		f->hold = f->lm->status.holds < LM_HOLDS_MAX ? calloc(1, sizeof(*f->hold)) : NULL;
+		f->hold = f->lm->status.holds < f->lm->config.limits.holds
+				  ? calloc(1, sizeof(*f->hold))
+				  : NULL;
 		if (f->hold)
 			f->hold->region = f->region;
 	}

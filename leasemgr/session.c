@@ -20,6 +20,7 @@
 /* Those that wait to be adopted take nobody's place: who adopts them has to open one first. */
 static int may_open(const struct lm *lm, uint32_t uid)
 {
+	const struct lm_limits *most = &lm->config.limits;
 	unsigned all = 0, same_user = 0;
 	const struct lm_session *s;
 
@@ -28,9 +29,9 @@ static int may_open(const struct lm *lm, uint32_t uid)
 		all += !s->inherited;
 		same_user += !s->inherited && s->uid == uid;
 	}
-	return all >= LM_SESSIONS_MAX                  ? -ENFILE
-	       : same_user >= LM_SESSIONS_PER_USER_MAX ? -EMFILE
-						       : 0;
+	return all >= most->sessions                  ? -ENFILE
+	       : same_user >= most->sessions_per_user ? -EMFILE
+						      : 0;
 }
 
 int session_new(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)

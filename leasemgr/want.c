@@ -60,7 +60,7 @@ static int make_room(struct lm_session *s)
 {
 	struct lm_change *c, *oldest = NULL;
 
-	if (s->want_count + s->told_count < LM_WANTS_PER_SESSION_MAX)
+	if (s->want_count + s->told_count < s->lm->config.limits.wants_per_session)
 		return 0;
 	LIST_FOREACH(c, &s->told, wants)
 	oldest = c;

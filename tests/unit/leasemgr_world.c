@@ -124,6 +124,7 @@ void create_manager(struct world *w)
 		.seed = 1,
 		.first_id = w->next,
 		.drain_ns = LM_DRAIN_NS_DEFAULT,
+		.limits = w->limits,
 		.check = true};
 
 	assert_int_equal(lm_create(&config, &w->lm), 0);
@@ -134,6 +135,15 @@ void open_session(struct world *w, struct holder *h, uint32_t pid)
 	h->pid = pid;
 	assert_int_equal(lm_session_open(w->lm, pid, 1000, h, &h->session), 0);
 	h->number = lm_session_id(h->session);
+}
+
+void limit(struct world *w, struct lm_limits limits)
+{
+	lm_destroy(w->lm);
+	w->limits = limits;
+	create_manager(w);
+	open_session(w, &w->a, 100);
+	open_session(w, &w->b, 200);
 }
 
 int world_setup(void **state)

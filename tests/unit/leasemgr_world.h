@@ -50,6 +50,7 @@ struct world {
 	struct lm_conflict conflict; /* the latest */
 	uint64_t held, released;     /* bytes */
 	int inodes;
+	struct lm_limits limits;
 	int room; /* for so many writes of records of leases; -1: for all */
 };
 
@@ -57,6 +58,8 @@ extern const struct lm_ops world_ops;
 
 void create_manager(struct world *w); /* from w->next on; no session yet */
 void open_session(struct world *w, struct holder *h, uint32_t pid);
+/* Begins anew, with these. */
+void limit(struct world *w, struct lm_limits limits);
 int world_setup(void **state);
 int world_teardown(void **state);
 void restart(struct world *w);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * test_leasemgr_limits.c - how many leases and range pins there can be: one more is -ENOLCK and
- * changes nothing, and where one has gone there is room for one.
+ * changes nothing, and where one has gone there is room for one. With the argument `mount`, also as
+ * many leases as a mount can have, with what they cost: a gibibyte, so that is done by hand.
+ * test_limits.c has every limit, lowered.
  *
  * The manager's checks after every transition are off: each would look at all that is there.
  */
@@ -10,6 +12,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -139,13 +145,68 @@ static void session_and_mount_have_so_many_range_pins(void **state)
 	assert_int_equal(status().range_pins, LM_PINS_MAX);
 }
 
-int main(void)
+static double seconds(void)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void say(const char *what, double began)
+{
+	struct rusage use;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &use), 0);
+	printf("%-8s %u leases: %.2f s of processor time, %ld MiB at most\n", what, LM_LEASES_MAX,
+		seconds() - began, use.ru_maxrss / 1024);
+}
+
+static void mount_has_so_many_leases(void **state)
+{
+	const uint32_t sessions = (LM_LEASES_MAX + MOST - 1) / MOST;
+	struct lm_session *s[8], *other = open_session(99);
+	struct lm_grant g = {0}, first = {0}, rest;
+	double began = seconds();
+
+	assert_true(sessions <= 8);
+	for (uint32_t n = 0; n < sessions; n++)
+		s[n] = open_session(100 + n);
+	for (uint64_t i = 0; i < LM_LEASES_MAX; i++) {
+		if (take(s[i / MOST], i % MOST, i % MOST + 1, &g))
+			fail_msg("lease %llu was refused", (unsigned long long)i);
+		if (i == 0)
+			first = g;
+	}
+	say("take", began);
+	assert_int_equal(status().leases, LM_LEASES_MAX);
+	assert_int_equal(take(s[sessions - 1], MOST, MOST + 1, &g), -ENOLCK);
+	assert_int_equal(take(other, 0, 1, &g), -ENOLCK);
+	assert_int_equal(lm_return(s[0], first.lease, 0, BLOCK, NOW, &rest), 0);
+	assert_int_equal(take(other, 0, 1, &g), 0);
+	assert_int_equal(take(other, 1, 2, &g), -ENOLCK);
+	began = seconds();
+	for (uint32_t n = 0; n < sessions; n++) {
+		lm_session_process_gone(s[n], NOW);
+		lm_session_close(s[n], NOW);
+	}
+	say("end", began);
+	assert_int_equal(status().leases + status().ghosts, 1);
+	assert_int_equal(take(other, 1, 2, &g), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest by_hand[] = {
+		cmocka_unit_test_setup_teardown(mount_has_so_many_leases, setup, teardown),
+	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(session_has_so_many_leases, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			session_and_mount_have_so_many_range_pins, setup, teardown),
 	};
 
+	if (argc > 1 && !strcmp(argv[1], "mount"))
+		return cmocka_run_group_tests_name("leasemgr_limits_mount", by_hand, NULL, NULL);
 	return cmocka_run_group_tests_name("leasemgr_limits", tests, NULL, NULL);
 }
