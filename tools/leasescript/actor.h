@@ -23,8 +23,8 @@
 #define COMMAND_STAT (VERB_COUNT + 1)          /* id: size, extra: bytes allocated */
 #define COMMAND_TAKE (VERB_COUNT + 2)          /* pass: the session's descriptor comes with it */
 #define COMMAND_FIND_CONFLICT (VERB_COUNT + 3) /* id: the process that the last conflict names */
-#define COMMAND_STATUS (VERB_COUNT + 4) /* id ... fourth: leases, pins, quarantine bytes, parked   \
-					 */
+#define COMMAND_STATUS                                                                             \
+	(VERB_COUNT + 4) /* id, extra: leases, pins; third: quarantine; fourth: parked */
 #define COMMAND_REVIVE (VERB_COUNT + 5) /* go on with a new daemon; id: 1 if there is a session */
 #define COMMAND_RENEW (VERB_COUNT + 6)  /* the same, on the descriptor that comes with it */
 #define COMMAND_READ (VERB_COUNT + 7)   /* nobody shares the session any more */
