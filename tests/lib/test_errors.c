@@ -9,8 +9,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -18,13 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "bed.h"
+#include "session.h"
 
 #define FILE_BYTES_MAX (1ull << 55)
-
-static struct leasefs_session *session;
 
 /* A process with a mount of its own, which is there until it is told to end. */
 struct neighbour {
@@ -99,24 +93,6 @@ static void another_mount_is_exdev(void **state)
 	close(fd);
 }
 
-static int setup(void **state)
-{
-	return leasefs_open_session(bed_mount, 0, &session);
-}
-
-static int teardown(void **state)
-{
-	return leasefs_close_session(session);
-}
-
-static struct leasefs_lease *take(int fd, unsigned flags)
-{
-	struct leasefs_lease *lease = NULL;
-
-	assert_int_equal(leasefs_take_lease(session, fd, 0, 0, flags, &lease), 0);
-	return lease;
-}
-
 /* The first here: nobody has enabled it yet. */
 static void guard_that_is_not_enabled_is_eperm(void **state)
 {
@@ -137,7 +113,7 @@ static void holes_that_do_not_fit_are_enospc(void **state)
 	assert_int_equal(leasefs_take_lease(session, fd, 0, 1ull << 34, LEASEFS_TAKE_WRITE, &lease),
 		-ENOSPC);
 	assert_null(lease);
-	lease = take(fd, LEASEFS_TAKE_WRITE);
+	lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
 }
@@ -176,7 +152,8 @@ static void range_that_no_file_can_have_is_efbig(void **state)
 static void too_many_that_wait_are_enobufs(void **state)
 {
 	int fd = bed_file("wanted", 1000 * BLOCK), error = -EAGAIN;
-	struct leasefs_lease *lease = take(fd, LEASEFS_TAKE_WRITE | LEASEFS_TAKE_EXCLUSIVE), *other;
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE | LEASEFS_TAKE_EXCLUSIVE),
+			     *other;
 	struct leasefs_session *second;
 
 	assert_int_equal(leasefs_pin_lease(lease), 0);
@@ -198,7 +175,7 @@ static void too_many_that_wait_are_enobufs(void **state)
 static void revoked_lease_is_estale(void **state)
 {
 	int fd = bed_file("stale", 4 * BLOCK);
-	struct leasefs_lease *lease = take(fd, LEASEFS_TAKE_WRITE);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
 	struct leasefs_extent extent;
 	struct leasefs_event event;
 	uint64_t next;
@@ -216,7 +193,7 @@ static void revoked_lease_is_estale(void **state)
 static void pinned_lease_is_neither_unmapped_nor_acknowledged(void **state)
 {
 	int fd = bed_file("pinned", 4 * BLOCK);
-	struct leasefs_lease *lease = take(fd, LEASEFS_TAKE_READ);
+	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
 	struct leasefs_lease_state s;
 	struct leasefs_event event;
 	void *memory;
@@ -239,7 +216,7 @@ static void pinned_lease_is_neither_unmapped_nor_acknowledged(void **state)
 static void managed_mapping_is_only_left_or_returned(void **state)
 {
 	int fd = bed_file("managed", 4 * BLOCK);
-	struct leasefs_lease *plain = take(fd, LEASEFS_TAKE_READ), *lease;
+	struct leasefs_lease *plain = take(fd, 0, 0, LEASEFS_TAKE_READ), *lease;
 	void *memory;
 
 	assert_int_equal(leasefs_leave_mapping(plain), -EOPNOTSUPP);
@@ -313,7 +290,7 @@ static void waiting_in_the_callback_is_edeadlk(void **state)
 {
 	struct answer a = {bed_file("waiting", 4 * BLOCK), 1};
 
-	take(a.fd, LEASEFS_TAKE_READ);
+	take(a.fd, 0, 0, LEASEFS_TAKE_READ);
 	assert_int_equal(leasefs_set_callback(session, wait_in_callback, &a), 0);
 	assert_int_equal(bed_other("truncate", bed_path("waiting"), 0, 0), 0);
 	assert_int_equal(__atomic_load_n(&a.waited, __ATOMIC_SEQ_CST), -EDEADLK);
@@ -368,8 +345,6 @@ static void draining_mount_is_eshutdown(void **state)
 	close(control);
 	close(fd);
 }
-
-#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {

@@ -270,8 +270,7 @@ static unsigned hear_all(struct leasefs_session *session)
 }
 
 /* A recall of the lease, by somebody who is killed then: it is over. */
-static void recall_and_cancel(
-	struct taker *t, void (*between)(struct leasefs_session *session))
+static void recall_and_cancel(struct taker *t, void (*between)(struct leasefs_session *session))
 {
 	pid_t other = bed_other_start("punch", bed_path("f"), 0, BLOCK);
 	int status;

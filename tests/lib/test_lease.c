@@ -5,8 +5,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,39 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "bed.h"
+#include "session.h"
 
 #define MIB (1ull << 20)
-
-static struct leasefs_session *session;
-
-static int setup(void **state)
-{
-	return leasefs_open_session(bed_mount, 0, &session);
-}
-
-static int teardown(void **state)
-{
-	return leasefs_close_session(session);
-}
-
-static struct leasefs_lease *take(int fd, uint64_t offset, uint64_t length, unsigned flags)
-{
-	struct leasefs_lease *lease = NULL;
-
-	assert_int_equal(leasefs_take_lease(session, fd, offset, length, flags, &lease), 0);
-	return lease;
-}
-
-static unsigned char *map(struct leasefs_lease *lease)
-{
-	void *memory = NULL;
-
-	assert_int_equal(leasefs_map_lease(lease, 0, &memory), 0);
-	return memory;
-}
 
 /* ---- mappings -------------------------------------------------------------------------------- */
 
@@ -55,7 +23,7 @@ static void stores_through_the_mapping_are_read_after_commit(void **state)
 {
 	int fd = bed_file("stores", 0);
 	struct leasefs_lease *lease = take(fd, 0, 64 * BLOCK, LEASEFS_TAKE_WRITE);
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 	struct stat st;
 
 	memset(memory, 'a', 64 * BLOCK);
@@ -89,7 +57,7 @@ static void fragmented_file_is_one_address(void **state)
 		assert_int_equal(pwrite(between, block, BLOCK, (off_t)(i * BLOCK)), BLOCK);
 	}
 	lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
-	memory = map(lease);
+	memory = map(lease, 0);
 	for (uint64_t i = 0; i < 399; i++) {
 		assert_int_equal(differs(memory + i * 2 * BLOCK, i * BLOCK, BLOCK), -1);
 		assert_int_equal(memory[(i * 2 + 1) * BLOCK], 0);
@@ -110,7 +78,7 @@ static void contiguous_file_can_have_huge_pages(void **state)
 {
 	int fd = bed_file("huge", 8 * MIB);
 	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 	struct leasefs_region region;
 	struct leasefs_extent e;
 	uint64_t next;
@@ -129,7 +97,7 @@ static void returned_middle_is_inaccessible_and_both_ends_stay(void **state)
 {
 	int fd = bed_file("middle", 30 * BLOCK);
 	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE);
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 	struct leasefs_lease_state s;
 	unsigned char byte;
 	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
@@ -164,7 +132,7 @@ static void downgraded_lease_is_read_only(void **state)
 {
 	int fd = bed_file("downgrade", 4 * BLOCK), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_WRITE | LEASEFS_TAKE_EXCLUSIVE);
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 
 	assert_int_equal(leasefs_pin_lease(lease), 0);
 	assert_int_equal(leasefs_downgrade_lease(lease, 0), -EBUSY);
@@ -188,7 +156,7 @@ static void filled_hole_shows_after_refresh(void **state)
 
 	assert_int_equal(ftruncate(fd, 8 * BLOCK), 0);
 	lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
-	memory = map(lease);
+	memory = map(lease, 0);
 	assert_int_equal(memory[4 * BLOCK], 0);
 	assert_int_equal(bed_other("fill", bed_path("hole"), 4 * BLOCK, 'f'), 0);
 	assert_ptr_equal(expect_event(session, LEASEFS_EVENT_LAYOUT_CHANGED, &event), lease);
@@ -215,7 +183,7 @@ static void preallocated_blocks_have_no_bytes_of_others(void **state)
 	fd = bed_file("preallocated", 0);
 	assert_int_equal(fallocate(fd, 0, 0, 192 * MIB), 0);
 	lease = take(fd, 0, 192 * MIB, LEASEFS_TAKE_READ);
-	memory = map(lease);
+	memory = map(lease, 0);
 	for (uint64_t at = 0; at < 192 * MIB; at += BLOCK)
 		assert_int_equal(memory[at], 0);
 	/* What is written then shows, as with holes. */
@@ -234,15 +202,15 @@ static void mapping_comes_and_goes_with_the_lease_kept(void **state)
 	int fd = bed_file("unmap", 4 * BLOCK);
 	struct leasefs_lease *lease = take(fd, BLOCK, 2 * BLOCK, LEASEFS_TAKE_WRITE);
 	struct leasefs_lease_state s;
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 
-	assert_ptr_equal(map(lease), memory);
+	assert_ptr_equal(map(lease, 0), memory);
 	assert_int_equal(differs(memory, BLOCK, 2 * BLOCK), -1);
 	assert_int_equal(leasefs_unmap_lease(lease), 0);
 	assert_int_equal(leasefs_get_lease(lease, &s), 0);
 	assert_null(s.address);
 	assert_int_equal(s.held_bytes, 2 * BLOCK);
-	memory = map(lease);
+	memory = map(lease, 0);
 	assert_int_equal(differs(memory, BLOCK, 2 * BLOCK), -1);
 	assert_int_equal(leasefs_persist_range(lease, memory - 1, 2), -EINVAL);
 	assert_int_equal(leasefs_persist_range(lease, memory, 2 * BLOCK + 1), -EINVAL);
@@ -321,7 +289,7 @@ static void revoked_lease_stays_mapped_until_acknowledged(void **state)
 {
 	int fd = bed_file("revoked", 16 * BLOCK);
 	struct leasefs_lease *lease = take(fd, 0, 0, LEASEFS_TAKE_READ);
-	unsigned char *memory = map(lease);
+	unsigned char *memory = map(lease, 0);
 	struct leasefs_lease_state s;
 	struct leasefs_event event;
 
@@ -548,8 +516,6 @@ static void threads_share_a_session(void **state)
 	}
 	close(fd);
 }
-
-#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {

@@ -3,10 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,65 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "bed.h"
-
-static struct leasefs_session *session;
-
-static int setup(void **state)
-{
-	return leasefs_open_session(bed_mount, 0, &session);
-}
-
-static int teardown(void **state)
-{
-	return leasefs_close_session(session);
-}
-
-static struct leasefs_lease *manage(
-	int fd, uint64_t offset, uint64_t length, unsigned flags, unsigned char **memory)
-{
-	struct leasefs_lease *lease = NULL;
-	void *address = NULL;
-
-	assert_int_equal(
-		leasefs_map_managed(session, fd, offset, length, flags, &lease, &address), 0);
-	*memory = address;
-	return lease;
-}
-
-static struct leasefs_lease_state state_of(struct leasefs_lease *lease)
-{
-	struct leasefs_lease_state s;
-
-	assert_int_equal(leasefs_get_lease(lease, &s), 0);
-	return s;
-}
+#include "session.h"
+#include "storm.h"
 
 /* The test harness sets a handler of its own for each test. */
 static void guard(void)
 {
 	assert_int_equal(leasefs_enable_guard(), 0);
-}
-
-struct goal {
-	struct leasefs_lease *lease;
-	uint64_t held_bytes;
-};
-
-static bool is_held(void *context)
-{
-	struct goal *g = context;
-
-	return state_of(g->lease).held_bytes == g->held_bytes;
-}
-
-static void wait_for_bytes(struct leasefs_lease *lease, uint64_t held_bytes)
-{
-	struct goal g = {lease, held_bytes};
-
-	wait_until(is_held, &g, "the mapping to be direct, or not");
 }
 
 /* ---- giving way ------------------------------------------------------------------------------ */
@@ -324,72 +269,31 @@ static void thousand_mappings_give_way_one_by_one(void **state)
 #define CUT_ROUNDS 40
 #endif
 
-struct storm {
-	unsigned char *memory;
-	unsigned thread;
-	int *stop;
-	uint64_t stores;
-	uint64_t lost; /* the first store that was not there: 1 + block */
-	bool ends;     /* the file may end before the mapping */
-};
-
-/* A counter of its own in each block; what is there must be what it stored last. */
-static void *store_counters(void *argument)
-{
-	struct storm *s = argument;
-	uint64_t last[STORM_BLOCKS] = {0};
-
-	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
-		for (unsigned b = 0; b < STORM_BLOCKS; b++) {
-			volatile uint64_t *slot =
-				(uint64_t *)(s->memory + b * BLOCK + s->thread * 64);
-
-			if (*slot != last[b] && !s->lost)
-				s->lost = 1 + b;
-			*slot = ++last[b];
-			s->stores++;
-		}
-	}
-	return NULL;
-}
-
 /* The range is taken away and comes back, while threads store as fast as they can. */
 static void no_store_is_lost(void **state)
 {
-	int fd = bed_file("storm", 0), stop = 0;
-	struct storm storms[STORM_THREADS];
-	pthread_t threads[STORM_THREADS];
-	struct leasefs_session *second;
-	struct leasefs_lease *lease, *exclusive;
+	struct storm storm = {.stride = BLOCK, .places = STORM_BLOCKS, .threads = STORM_THREADS};
 	unsigned char *memory, block[BLOCK];
-	uint64_t stores = 0;
+	struct leasefs_session *second;
+	struct leasefs_lease *lease;
+	int fd = bed_file("storm", 0);
+	uint64_t stores;
 
 	assert_int_equal(ftruncate(fd, STORM_BLOCKS * BLOCK), 0);
 	lease = manage(fd, 0, STORM_BLOCKS * BLOCK, LEASEFS_TAKE_WRITE, &memory);
 	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
-	for (unsigned i = 0; i < STORM_THREADS; i++) {
-		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
-		assert_int_equal(pthread_create(&threads[i], NULL, store_counters, &storms[i]), 0);
-	}
+	storm.memory = memory;
+	storm_begin(&storm, storm_count);
 	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
-		uint64_t from = i % 5 * 8 * BLOCK, length = (1 + i % 3) * 4 * BLOCK;
+		uint64_t from = i % 5 * 8 * BLOCK;
 
 		/* Somebody whose reading fills the kernel's cache with what is there now. */
 		assert_int_equal(pread(fd, block, BLOCK, (off_t)from), BLOCK);
-		assert_int_equal(leasefs_wait_lease(second, fd, from, length,
-					 LEASEFS_TAKE_READ | LEASEFS_TAKE_EXCLUSIVE,
-					 BED_PATIENCE_MS * 1000000ull, &exclusive),
-			0);
-		assert_int_equal(leasefs_return_lease(exclusive), 0);
+		take_away(second, fd, from, (1 + i % 3) * 4 * BLOCK);
 		if (can_come_back())
 			wait_for_bytes(lease, STORM_BLOCKS * BLOCK);
 	}
-	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < STORM_THREADS; i++) {
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
-		assert_int_equal(storms[i].lost, 0);
-		stores += storms[i].stores;
-	}
+	stores = storm_end(&storm);
 	print_message("%llu stores, %llu times away, %llu times back\n", (unsigned long long)stores,
 		(unsigned long long)state_of(lease).gave_way,
 		(unsigned long long)state_of(lease).came_back);
@@ -406,39 +310,18 @@ static void no_store_is_lost(void **state)
 	close(fd);
 }
 
-static void *store_guarded(void *argument)
-{
-	struct storm *s = argument;
-
-	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
-		for (unsigned b = 0; b < STORM_BLOCKS; b++) {
-			struct leasefs_guard guard;
-
-			if (leasefs_begin_guard(&guard) == 0) {
-				memset(s->memory + b * BLOCK + s->thread * 64, 0xee, 64);
-				__atomic_add_fetch(&s->stores, 1, __ATOMIC_RELAXED);
-			}
-			leasefs_end_guard(&guard);
-		}
-	}
-	return NULL;
-}
-
 /* The file is cut and grows, while another takes the blocks that it has lost. */
 static void no_store_reaches_a_freed_block(void **state)
 {
-	int fd = bed_file("cut", STORM_BLOCKS * BLOCK), taker, stop = 0;
-	struct storm storms[STORM_THREADS];
-	pthread_t threads[STORM_THREADS];
+	struct storm storm = {.stride = BLOCK, .places = STORM_BLOCKS, .threads = STORM_THREADS};
+	int fd = bed_file("cut", STORM_BLOCKS * BLOCK), taker;
 	unsigned char *memory, block[BLOCK];
 	struct leasefs_lease *lease =
 		manage(fd, 0, STORM_BLOCKS * BLOCK, LEASEFS_TAKE_WRITE, &memory);
 
 	guard();
-	for (unsigned i = 0; i < STORM_THREADS; i++) {
-		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
-		assert_int_equal(pthread_create(&threads[i], NULL, store_guarded, &storms[i]), 0);
-	}
+	storm.memory = memory;
+	storm_begin(&storm, storm_guarded);
 	for (unsigned i = 0; i < CUT_ROUNDS; i++) {
 		assert_int_equal(bed_other("truncate", bed_path("cut"), i % 4 * 10 * BLOCK, 0), 0);
 		taker = bed_file("taker", STORM_BLOCKS * BLOCK);
@@ -452,15 +335,11 @@ static void no_store_reaches_a_freed_block(void **state)
 		}
 		close(taker);
 	}
-	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < STORM_THREADS; i++)
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	storm_end(&storm);
 	assert_true(state_of(lease).gave_way >= (can_come_back() ? CUT_ROUNDS / 3 : 1));
 	assert_int_equal(leasefs_return_lease(lease), 0);
 	close(fd);
 }
-
-#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {

@@ -2,28 +2,12 @@
 /* test_restart.c - the daemon ends and another comes; the application has only its mappings. */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "bed.h"
-
-static struct leasefs_session *session;
-
-static int setup(void **state)
-{
-	return leasefs_open_session(bed_mount, 0, &session);
-}
-
-static int teardown(void **state)
-{
-	return leasefs_close_session(session);
-}
+#include "session.h"
 
 static void lease_mapping_and_pin_go_on(void **state)
 {
@@ -134,8 +118,6 @@ static void what_was_not_direct_is_mapped_anew(void **state)
 	assert_int_equal(differs(memory, 0, 4 * BLOCK), -1);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 }
-
-#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {

@@ -9,9 +9,6 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,79 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "bed.h"
+#include "session.h"
+#include "storm.h"
 
 #define POOL_BYTES (128ull << 20) /* all the files below, and some more */
 
-static struct leasefs_session *session;
 static uint64_t unit;
-
-static int setup(void **state)
-{
-	return leasefs_open_session(bed_mount, 0, &session);
-}
-
-static int teardown(void **state)
-{
-	return leasefs_close_session(session);
-}
-
-static struct leasefs_lease *take(int fd, uint64_t offset, uint64_t length, unsigned flags)
-{
-	struct leasefs_lease *lease = NULL;
-
-	assert_int_equal(leasefs_take_lease(session, fd, offset, length, flags, &lease), 0);
-	return lease;
-}
-
-static unsigned char *map(struct leasefs_lease *lease, unsigned flags)
-{
-	void *memory = NULL;
-
-	assert_int_equal(leasefs_map_lease(lease, flags, &memory), 0);
-	return memory;
-}
-
-static struct leasefs_lease *manage(
-	int fd, uint64_t offset, uint64_t length, unsigned flags, unsigned char **memory)
-{
-	struct leasefs_lease *lease = NULL;
-	void *address = NULL;
-
-	assert_int_equal(
-		leasefs_map_managed(session, fd, offset, length, flags, &lease, &address), 0);
-	*memory = address;
-	return lease;
-}
-
-static struct leasefs_lease_state state_of(struct leasefs_lease *lease)
-{
-	struct leasefs_lease_state s;
-
-	assert_int_equal(leasefs_get_lease(lease, &s), 0);
-	return s;
-}
-
-struct goal {
-	struct leasefs_lease *lease;
-	uint64_t held_bytes;
-};
-
-static bool is_held(void *context)
-{
-	struct goal *g = context;
-
-	return state_of(g->lease).held_bytes == g->held_bytes;
-}
-
-static void wait_for_bytes(struct leasefs_lease *lease, uint64_t held_bytes)
-{
-	struct goal g = {lease, held_bytes};
-
-	wait_until(is_held, &g, "the mapping to be direct, or not");
-}
 
 /* mincore(2) says ENOMEM where nothing is mapped. */
 static bool is_mapped(void *address)
@@ -543,66 +473,24 @@ static void mapping_may_be_longer_than_the_file(void **state)
 #define STORM_THREADS 2u
 #define STORM_ROUNDS 12
 
-struct storm {
-	unsigned char *memory;
-	unsigned thread;
-	int *stop;
-	uint64_t stores;
-	uint64_t lost; /* the first store that was not there: 1 + unit */
-};
-
-/* A counter of its own in each unit; what is there must be what it stored last. */
-static void *store_counters(void *argument)
-{
-	struct storm *s = argument;
-	uint64_t last[STORM_UNITS] = {0};
-
-	while (!__atomic_load_n(s->stop, __ATOMIC_RELAXED)) {
-		for (unsigned u = 0; u < STORM_UNITS; u++) {
-			volatile uint64_t *slot =
-				(uint64_t *)(s->memory + u * unit + s->thread * 64);
-
-			if (*slot != last[u] && !s->lost)
-				s->lost = 1 + u;
-			*slot = ++last[u];
-			s->stores++;
-		}
-	}
-	return NULL;
-}
-
 /* The range is taken away and comes back, while threads store as fast as they can. */
 static void no_store_is_lost(void **state)
 {
-	int fd = bed_file("storm", 0), stop = 0;
-	struct storm storms[STORM_THREADS];
-	pthread_t threads[STORM_THREADS];
+	struct storm storm = {.stride = unit, .places = STORM_UNITS, .threads = STORM_THREADS};
 	struct leasefs_session *second;
-	struct leasefs_lease *lease, *exclusive;
-	unsigned char *memory;
+	struct leasefs_lease *lease;
+	int fd = bed_file("storm", 0);
 
 	assert_int_equal(ftruncate(fd, (off_t)(STORM_UNITS * unit)), 0);
-	lease = manage(fd, 0, STORM_UNITS * unit, LEASEFS_TAKE_WRITE, &memory);
+	lease = manage(fd, 0, STORM_UNITS * unit, LEASEFS_TAKE_WRITE, &storm.memory);
 	assert_int_equal(leasefs_open_session(bed_mount, 0, &second), 0);
-	for (unsigned i = 0; i < STORM_THREADS; i++) {
-		storms[i] = (struct storm){.memory = memory, .thread = i, .stop = &stop};
-		assert_int_equal(pthread_create(&threads[i], NULL, store_counters, &storms[i]), 0);
-	}
+	storm_begin(&storm, storm_count);
 	for (unsigned i = 0; i < STORM_ROUNDS; i++) {
-		assert_int_equal(leasefs_wait_lease(second, fd, i % 3 * unit, (1 + i % 2) * unit,
-					 LEASEFS_TAKE_READ | LEASEFS_TAKE_EXCLUSIVE,
-					 BED_PATIENCE_MS * 1000000ull, &exclusive),
-			0);
-		assert_int_equal(leasefs_return_lease(exclusive), 0);
+		take_away(second, fd, i % 3 * unit, (1 + i % 2) * unit);
 		if (can_come_back())
 			wait_for_bytes(lease, STORM_UNITS * unit);
 	}
-	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < STORM_THREADS; i++) {
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
-		assert_int_equal(storms[i].lost, 0);
-		assert_true(storms[i].stores > 0);
-	}
+	assert_true(storm_end(&storm) > 0);
 	if (can_come_back())
 		assert_true(state_of(lease).came_back >= STORM_ROUNDS / 2);
 	assert_int_equal(leasefs_return_lease(lease), 0);
@@ -629,8 +517,6 @@ static void managed_mapping_goes_on_with_another_daemon(void **state)
 	assert_int_equal(differs(memory + 1, 1, unit - 1), -1);
 	assert_int_equal(leasefs_return_lease(lease), 0);
 }
-
-#define with_session(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* Of the region where a file's first block is. */
 static void learn_unit(void)
