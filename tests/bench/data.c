@@ -314,9 +314,8 @@ static int measure_apart(struct bench *b, struct pair *p, struct series *out, vo
 			compare_writers(b, &p->servers[SIDE_BASELINE], &second, roots, out, buffer);
 		close(roots[1]);
 	}
-	if (server_stop(&second) != 0)
+	if (server_end(&second) != 0)
 		result = -1;
-	server_discard(&second);
 	return result;
 }
 

@@ -73,11 +73,8 @@ static int stop(struct feature_bed *t)
 		if (t->files[side] >= 0)
 			close(t->files[side]);
 		t->files[side] = -1;
-		if (t->servers[side].mount[0] == '\0')
-			continue;
-		if (server_stop(&t->servers[side]) != 0)
+		if (server_end(&t->servers[side]) != 0)
 			result = -1;
-		server_discard(&t->servers[side]);
 	}
 	return result;
 }

@@ -56,11 +56,8 @@ static int stop(struct bed *t)
 			close(t->files[side]);
 		if (t->roots[side] >= 0)
 			close(t->roots[side]);
-		if (t->servers[side].mount[0] == '\0')
-			continue;
-		if (server_stop(&t->servers[side]) != 0)
+		if (server_end(&t->servers[side]) != 0)
 			result = -1;
-		server_discard(&t->servers[side]);
 	}
 	return result;
 }

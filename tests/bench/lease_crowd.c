@@ -176,9 +176,8 @@ stop:
 	for (int side = 0; side < SIDES; side++) {
 		if (c.files[side] >= 0)
 			close(c.files[side]);
-		if (server_stop(&c.servers[side]) != 0)
+		if (server_end(&c.servers[side]) != 0)
 			result = -1;
-		server_discard(&c.servers[side]);
 	}
 	return result;
 }

@@ -172,9 +172,8 @@ static int measure_media(
 	result = 0;
 stop:
 	mapped_close(&m);
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	return result;
 }
 

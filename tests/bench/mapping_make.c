@@ -89,9 +89,8 @@ int mapping_whole(struct bench *b)
 	result = 0;
 stop:
 	mapped_close(&m);
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	return result;
 }
 
@@ -187,9 +186,8 @@ int mapping_pieces(struct bench *b)
 	result = 0;
 stop:
 	mapped_close(&m);
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	return result;
 }
 
@@ -302,8 +300,7 @@ stop:
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
 	mapped_close(&m);
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	return result;
 }

@@ -33,11 +33,8 @@ int pair_stop(struct pair *p)
 	for (int side = 0; side < SIDES; side++) {
 		if (p->roots[side] >= 0)
 			close(p->roots[side]);
-		if (p->servers[side].mount[0] == '\0')
-			continue; /* it was never begun */
-		if (server_stop(&p->servers[side]) != 0)
+		if (server_end(&p->servers[side]) != 0)
 			result = -1;
-		server_discard(&p->servers[side]);
 	}
 	return result;
 }

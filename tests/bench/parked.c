@@ -289,11 +289,8 @@ stop:
 		client_close(&t->clients[side]);
 		if (t->files[side] >= 0)
 			close(t->files[side]);
-		if (t->servers[side].mount[0] == '\0')
-			continue;
-		if (server_stop(&t->servers[side]) != 0)
+		if (server_end(&t->servers[side]) != 0)
 			result = -1;
-		server_discard(&t->servers[side]);
 	}
 	free(t->held);
 	free(buffer);

@@ -253,8 +253,7 @@ int scale_directory(struct bench *b)
 	result = 0;
 out:
 	close_directories(&s);
-	if (server_stop(&s.server) != 0)
+	if (server_end(&s.server) != 0)
 		result = -1;
-	server_discard(&s.server);
 	return result;
 }

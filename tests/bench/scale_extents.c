@@ -186,9 +186,8 @@ out:
 		if (files[side].fd >= 0)
 			close(files[side].fd);
 	}
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	free(block);
 	return result;
 }

@@ -119,9 +119,8 @@ out:
 		if (fds[side] >= 0)
 			close(fds[side]);
 	}
-	if (server_stop(&server) != 0)
+	if (server_end(&server) != 0)
 		result = -1;
-	server_discard(&server);
 	free(block);
 	return result;
 }

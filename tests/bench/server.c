@@ -346,6 +346,17 @@ void server_discard(struct server *s)
 	forget(s);
 }
 
+int server_end(struct server *s)
+{
+	int result;
+
+	if (s->mount[0] == '\0')
+		return 0;
+	result = server_stop(s);
+	server_discard(s);
+	return result;
+}
+
 void server_discard_all(void)
 {
 	for (int i = 0; i < SERVERS_MAX; i++) {

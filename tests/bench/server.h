@@ -42,6 +42,7 @@ int server_restart(struct bench *b, struct server *s); /* the same pool, on the 
 int server_stop(struct server *s);                     /* unmounts and waits for its end */
 int server_kill(struct server *s);                     /* SIGKILL, then unmounts */
 void server_discard(struct server *s);                 /* ends it and removes its pool */
+int server_end(struct server *s); /* stops and discards it; all zero: it was never begun */
 void server_discard_all(void);
 
 /* Anonymous resident memory in bytes: what the server itself holds, mapped regions left out. */
