@@ -98,24 +98,12 @@ static const struct call {
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
-static int open_in(const char *name, int flags)
-{
-	char path[160];
-	int fd;
-
-	stand_path(name, path);
-	fd = open(path, flags | O_CLOEXEC, 0644);
-	if (fd < 0)
-		stand_fail("%s: %s", name, strerror(errno));
-	return fd;
-}
-
 static void join(struct client *c, const char *name)
 {
 	struct stat st;
 
-	c->file = open_in(name, O_RDWR | O_CREAT);
-	c->control = open_in(LEASEFS_CONTROL_PATH, O_RDWR | O_NONBLOCK);
+	c->file = stand_open(name, O_RDWR | O_CREAT);
+	c->control = stand_open(LEASEFS_CONTROL_PATH, O_RDWR | O_NONBLOCK);
 	c->hello = (struct leasefs_hello){.abi = LEASEFS_ABI,
 		.features = LEASEFS_FEATURE_SLOT_PINS | LEASEFS_FEATURE_RANGE_PINS};
 	if (fstat(c->file, &st) || ioctl(c->control, LEASEFS_IOC_HELLO, &c->hello))

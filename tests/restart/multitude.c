@@ -103,18 +103,6 @@ static void join_too_many(void)
 	}
 }
 
-static int open_file(const char *name, int flags)
-{
-	char path[160];
-	int fd;
-
-	stand_path(name, path);
-	fd = open(path, flags | O_CLOEXEC, 0644);
-	if (fd < 0)
-		stand_fail("%s: %s", name, strerror(errno));
-	return fd;
-}
-
 static bool is_pinned(uint32_t block)
 {
 	return block % 3 == 0;
@@ -197,7 +185,7 @@ static void get_status(struct leasefs_status *status)
 /* Nobody else is held up by those who have not come yet. */
 static void work_on_another_file(void)
 {
-	int fd = open_file("other", O_RDWR | O_CREAT);
+	int fd = stand_open("other", O_RDWR | O_CREAT);
 
 	if (pwrite(fd, "some", 4, 0) != 4 || fsync(fd) || ftruncate(fd, 0))
 		stand_fail("another file: %s", strerror(errno));
@@ -207,7 +195,7 @@ static void work_on_another_file(void)
 static void begin(void)
 {
 	static char bytes[ALLOCATED * BLOCK];
-	int file = open_file("f", O_RDWR | O_CREAT);
+	int file = stand_open("f", O_RDWR | O_CREAT);
 
 	if (pwrite(file, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 		ftruncate(file, (off_t)(lease_count * BLOCK)))

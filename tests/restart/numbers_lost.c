@@ -24,21 +24,10 @@
 
 #define OPTIONS "durability=relaxed"
 
-static int open_in(const char *name)
-{
-	char path[160];
-	int fd;
-
-	stand_path(name, path);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0)
-		stand_fail("%s: %s", name, strerror(errno));
-	return fd;
-}
-
 static void take_lease(void)
 {
-	int control = open_in(LEASEFS_CONTROL_PATH), file = open_in("f");
+	int control = stand_open(LEASEFS_CONTROL_PATH, O_RDWR);
+	int file = stand_open("f", O_RDWR | O_CREAT);
 	struct leasefs_hello hello = {.abi = LEASEFS_ABI};
 	struct leasefs_grant grant = {.length = 4096, .mode = LEASEFS_MODE_WRITE};
 
@@ -78,7 +67,7 @@ static void expect_refusal(const char *leasefs)
 
 static uint64_t inherited(void)
 {
-	int control = open_in(LEASEFS_CONTROL_PATH);
+	int control = stand_open(LEASEFS_CONTROL_PATH, O_RDWR);
 	struct leasefs_grace grace = {0};
 
 	if (ioctl(control, LEASEFS_IOC_GRACE, &grace))

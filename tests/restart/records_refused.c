@@ -8,9 +8,9 @@
  * file size limit of 0 (it ignores SIGXFSZ, as this process does); its mappings, metadata among
  * them, can be written to all the same. Now the first quarter of it is punched out: the holder
  * does not answer, and that its lease is revoked cannot be written down, so the punch fails with
- * EIO and changes nothing. With the limit gone it is done. After each of the two the daemon is killed and another
- * started, all free space goes to a new file, and the client's mapping shows none of its bytes
- * (invariants 1, 2 and 6).
+ * EIO and changes nothing. With the limit gone it is done. After each of the two the daemon is
+ * killed and another started, all free space goes to a new file, and the client's mapping shows
+ * none of its bytes (invariants 1, 2 and 6).
  *
  * Exit status: 0 all held, 1 something did not, 77 no /dev/fuse.
  */
@@ -39,22 +39,10 @@ static const char *region;
 static struct leasefs_extent mapped[2 * PIECES];
 static unsigned mapped_count;
 
-static int open_in(const char *name, int flags)
-{
-	char path[160];
-	int fd;
-
-	stand_path(name, path);
-	fd = open(path, flags | O_CLOEXEC, 0644);
-	if (fd < 0)
-		stand_fail("%s: %s", name, strerror(errno));
-	return fd;
-}
-
 static void make_file(void)
 {
 	static char bytes[PIECE];
-	int fd = open_in("f", O_RDWR | O_CREAT);
+	int fd = stand_open("f", O_RDWR | O_CREAT);
 
 	memset(bytes, 'f', sizeof(bytes));
 	for (off_t i = 0; i < PIECES; i++)
@@ -87,7 +75,7 @@ static void map_region(int control)
 /* The control file that holds it. */
 static int take_lease(void)
 {
-	int control = open_in(LEASEFS_CONTROL_PATH, O_RDWR), fd = open_in("f", O_RDONLY);
+	int control = stand_open(LEASEFS_CONTROL_PATH, O_RDWR), fd = stand_open("f", O_RDONLY);
 	struct leasefs_hello hello = {.abi = LEASEFS_ABI};
 	struct leasefs_grant g = {.mode = LEASEFS_MODE_READ};
 	struct leasefs_layout more = {0};
@@ -125,15 +113,15 @@ static void let_write(bool may)
 /* Its errno, or 0. */
 static int punch_file(void)
 {
-	int fd = open_in("f", O_RDWR), status;
+	int fd = stand_open("f", O_RDWR), status;
 	pid_t child = fork();
 	struct pollfd end;
 
 	if (child == 0)
 		_exit(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-			      (off_t)PIECES * PIECE / 2) ?
-				errno :
-				0);
+			      (off_t)PIECES * PIECE / 2)
+				? errno
+				: 0);
 	close(fd);
 	end = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
 	if (poll(&end, 1, PATIENCE_MS) != 1)
@@ -158,7 +146,7 @@ static uint64_t blocks_of_file(void)
 static void fill_free_space(const char *name)
 {
 	static char block[PIECE];
-	int fd = open_in(name, O_WRONLY | O_CREAT | O_TRUNC);
+	int fd = stand_open(name, O_WRONLY | O_CREAT | O_TRUNC);
 	ssize_t n;
 
 	memset(block, 'x', sizeof(block));

@@ -103,6 +103,18 @@ void stand_path(const char *name, char out[160])
 	snprintf(out, 160, "%s/%s", stand.mount, name);
 }
 
+int stand_open(const char *name, int flags)
+{
+	char path[160];
+	int fd;
+
+	stand_path(name, path);
+	fd = open(path, flags | O_CLOEXEC, 0644);
+	if (fd < 0)
+		stand_fail("%s: %s", name, strerror(errno));
+	return fd;
+}
+
 bool stand_start(const char *leasefs, const char *options)
 {
 	const char *mount[] = {leasefs, "-o", options, stand.pool, stand.mount, NULL};

@@ -40,5 +40,7 @@ void stand_terminate(void);
 bool stand_is_dead(void);
 void stand_end(void); /* unmounts, the daemon ends well, and the pool is clean */
 void stand_path(const char *name, char out[160]);
+/* A descriptor; what is made is of mode 0644. */
+int stand_open(const char *name, int flags);
 
 #endif
