@@ -3,65 +3,23 @@
  * test_region.c - regions: each backend that this machine has, the views, space, the recorder, and
  * what must not be opened.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "region_bed.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "format.h"
-#include "region.h"
+#include "huge.h"
 #include "scratch.h"
-
-#define MIB (1ull << 20)
-
-static int dir_of(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static int open_in(int dir_fd, const char *name, unsigned flags, uint64_t bytes,
-	enum durability durability, struct region **out, struct diag *d)
-{
-	const struct region_options options = {
-		.dir_fd = dir_fd,
-		.path = name,
-		.bytes = bytes,
-		.mode = 0640,
-		.flags = flags,
-		.durability = durability,
-	};
-	return region_open(&options, out, d);
-}
-
-static struct region *make(int dir_fd, const char *name, uint64_t bytes)
-{
-	struct region *r = NULL;
-	struct diag d = {{0}};
-	int error = open_in(dir_fd, name, REGION_CREATE, bytes, DURABILITY_RELAXED, &r, &d);
-
-	if (error)
-		print_message("%s\n", d.text);
-	assert_int_equal(error, 0);
-	return r;
-}
 
 static uint64_t allocated(struct region *r)
 {
@@ -151,39 +109,6 @@ static void tmpfs_is_volatile(void **state)
 	close(fd);
 }
 
-/* Pages of 2 MiB for the time of a test; the number before, or -1 when there are none to be had. */
-static long borrow_huge_pages(long wanted)
-{
-	const char *name = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-	long before = -1, now = -1;
-	FILE *f = fopen(name, "r+");
-
-	if (!f)
-		return -1;
-	if (fscanf(f, "%ld", &before) == 1) {
-		rewind(f);
-		fprintf(f, "%ld\n", before + wanted);
-		fflush(f);
-		rewind(f);
-		if (fscanf(f, "%ld", &now) != 1 || now < before + wanted) {
-			rewind(f);
-			fprintf(f, "%ld\n", before);
-			before = -1;
-		}
-	}
-	fclose(f);
-	return before;
-}
-
-static void return_huge_pages(long before)
-{
-	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%ld\n", before);
-	fclose(f);
-}
-
 static void hugetlbfs_is_reserved_whole_or_refused(void **state)
 {
 	const char *path = scratch_directory(NULL);
@@ -205,15 +130,20 @@ static void hugetlbfs_is_reserved_whole_or_refused(void **state)
 	assert_int_equal(
 		open_in(fd, "data", REGION_CREATE, MIB, DURABILITY_RELAXED, &r, &d), -EINVAL);
 
-	long before = borrow_huge_pages(4);
-	if (before >= 0) {
-		check_backend(fd, 8 * MIB, BACKEND_HUGETLBFS, REGION_VOLATILE, 2 * MIB);
-		unlinkat(fd, "data", 0);
-		return_huge_pages(before);
-	}
 	close(fd);
-	if (before < 0)
-		print_message("no huge pages to be had: only the refusal was tried\n");
+
+	const char *why, *file = huge_borrow(8 * MIB, &why);
+	if (!file) {
+		print_message("%s: only the refusal was tried\n", why);
+		return;
+	}
+	assert_int_equal(unlink(file), 0);
+	snprintf(mounted, sizeof(mounted), "%s", file);
+	fd = dir_of(dirname(mounted));
+	check_backend(fd, 8 * MIB, BACKEND_HUGETLBFS, REGION_VOLATILE, 2 * MIB);
+	assert_int_equal(unlinkat(fd, "data", 0), 0);
+	close(fd);
+	huge_return();
 }
 
 static void views_differ_until_published(void **state)
@@ -493,92 +423,6 @@ static void threads_may_reserve_the_same(void **state)
 	close(fd);
 }
 
-/* cmocka takes SIGBUS for itself during a test, so this runs in a process without it. */
-#define DEMAND(condition)                                                                          \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                    \
-			return 1;                                                                  \
-		}                                                                                  \
-	} while (0)
-
-static int cut_short(const char *path)
-{
-	signal(SIGBUS, SIG_DFL); /* a sanitizer has one of its own */
-	int fd = dir_of(path);
-	struct region *r = make(fd, "data", 8 * MIB), *other = make(fd, "other", 4 * MIB);
-	uint8_t *bytes = region_data_at(r, 0, 8 * MIB);
-
-	DEMAND(region_reserve(r, 0, 4 * MIB) == 0);
-	memset(bytes, 1, 4 * MIB);
-	/* As a lease holder may, who has the file open for writing. */
-	int holder = openat(fd, "data", O_RDWR);
-	DEMAND(ftruncate(holder, 4096) == 0);
-	close(holder);
-	DEMAND(!region_lost(r));
-	memset(bytes + 1 * MIB, 2, 3 * MIB);
-	DEMAND(bytes[2 * MIB] == 2 && bytes[0] == 1);
-	DEMAND(region_lost(r));
-	DEMAND(region_reserve(r, 6 * MIB, 1) == -EIO);
-	DEMAND(region_flush(r, 0, 4096) == -EIO);
-	DEMAND(region_sync(r, 0, 4096) == -EIO);
-	DEMAND(region_sync_all(r) == -EIO);
-	DEMAND(!region_lost(other) && region_sync_all(other) == 0);
-	region_close(other);
-	region_close(r);
-	close(fd);
-	/* A SIGBUS that is about nothing of ours goes where it went before. */
-	raise(SIGBUS);
-	return 1;
-}
-
-/* The signal as the kernel sends it for a page that the machine's memory has lost. */
-static int poison(const void *page)
-{
-	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
-
-	info.si_addr = (void *)(uintptr_t)page;
-	return (int)syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info);
-}
-
-static int poisoned(const char *path)
-{
-	signal(SIGBUS, SIG_DFL);
-	int fd = dir_of(path);
-	struct region *r = make(fd, "data", 8 * MIB), *other = make(fd, "other", 4 * MIB);
-	uint8_t *bytes = region_data_at(r, 0, 8 * MIB);
-
-	DEMAND(region_reserve(r, 0, 2 * MIB) == 0);
-	memset(bytes, 1, 2 * MIB);
-	DEMAND(poison(bytes + MIB) == 0);
-	DEMAND(region_lost(r) && !region_lost(other));
-	DEMAND(bytes[MIB] == 0 && bytes[MIB - 1] == 1 && bytes[MIB + BLOCK_SIZE] == 1);
-	DEMAND(region_flush(r, 0, 4096) == -EIO);
-	DEMAND(region_sync_all(r) == -EIO);
-	DEMAND(region_sync_all(other) == 0);
-	region_close(other);
-	region_close(r);
-	close(fd);
-	DEMAND(poison(&fd) == 0); /* on the stack: nothing of ours */
-	raise(SIGBUS);
-	return 1;
-}
-
-static void run_to_sigbus(const char *what)
-{
-	const char *path = scratch_directory("/dev/shm");
-	int status;
-	pid_t child = fork();
-
-	if (child == 0) {
-		execl("/proc/self/exe", "test_region", what, path, NULL);
-		_exit(2);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGBUS);
-}
-
 /* A region's owner may take a lease of the kernel's on its file. Told of us, it ends by SIGIO. */
 static void owners_file_lease_delays_and_does_not_refuse(void **state)
 {
@@ -615,16 +459,6 @@ static void owners_file_lease_delays_and_does_not_refuse(void **state)
 	region_close(r);
 }
 
-static void region_cut_short_is_lost_and_the_daemon_lives(void **state)
-{
-	run_to_sigbus("--cut-short");
-}
-
-static void poisoned_page_makes_its_region_lost_and_the_daemon_lives(void **state)
-{
-	run_to_sigbus("--poisoned");
-}
-
 static void sentence_is_one_line(void **state)
 {
 	struct diag d = {{0}};
@@ -634,13 +468,8 @@ static void sentence_is_one_line(void **state)
 	assert_int_equal(diag_set(NULL, -ENOMEM, "nobody listens"), -ENOMEM);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	if (argc == 3 && strcmp(argv[1], "--cut-short") == 0)
-		return cut_short(argv[2]);
-	if (argc == 3 && strcmp(argv[1], "--poisoned") == 0)
-		return poisoned(argv[2]);
-
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ordinary_file_is_page_cache),
 		cmocka_unit_test(tmpfs_is_volatile),
@@ -652,10 +481,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(mode_is_as_asked_whatever_the_umask),
 		cmocka_unit_test(recorder_sees_what_reaches_the_durable_view),
 		cmocka_unit_test(threads_may_reserve_the_same),
-		cmocka_unit_test(region_cut_short_is_lost_and_the_daemon_lives),
 		cmocka_unit_test(owners_file_lease_delays_and_does_not_refuse),
-
-		cmocka_unit_test(poisoned_page_makes_its_region_lost_and_the_daemon_lives),
 		cmocka_unit_test(sentence_is_one_line),
 	};
 
