@@ -3,8 +3,8 @@
  * quarantine.c - blocks that the file has let go, and that somebody may still touch.
  *
  * A hold is one extent, linked from every lease or ghost whose range it was freed under; the last
- * of them that ends lets it go. Overlapping ranges of several holders make one hold of their union,
- * because core's hold does not count. What cannot be recorded (no memory, LM_HOLDS_MAX) stays held
+ * of them that ends lets it go. Overlapping ranges of several holders make one hold of their union.
+ * What cannot be recorded (no memory, LM_HOLDS_MAX) stays held
  * until the daemon's next start: safe, and shown as leaked_bytes.
  *
  * Core asks before its transaction commits (lm_freeing), and tells how that ended (lm_freed). Until

@@ -20,6 +20,7 @@
 #include "invalidate.h"
 
 #define GROUPS_MAX 1024
+#define LAYOUT_TRIES 16u /* of a lease that is being cut again and again */
 
 /* ---- permission ------------------------------------------------------------------------------ */
 
@@ -137,41 +138,36 @@ static int describe_lease(struct core *c, struct inode *ip, const struct lm_leas
 	return error;
 }
 
-/* Holes of a read lease have been filled since: the client may map those blocks too from now on. */
-static int note_layout(struct holder *h, struct core *c, struct inode *ip, uint64_t lease,
-	const struct lm_lease_info *info)
+/*
+ * Holes of a read lease may have been filled since: the client may map what this page tells of as
+ * soon as it has it. -EAGAIN: the lease has been cut meanwhile, and the page tells of what was
+ * taken away.
+ */
+static int note_page(struct holder *h, const struct leasefs_layout *page)
 {
 	struct lm_lease_info now;
-	struct lease_record r;
-	int error = describe_lease(c, ip, info, NULL, 0, info->start, &r);
+	int error;
 
-	if (error)
-		return error;
 	arbiter_lock(h->arbiter);
-	error = lm_lease_info(h->session, lease, &now);
+	error = lm_lease_info(h->session, page->lease, &now);
 	if (!error && (now.flags & LM_LEASE_REVOKED))
 		error = -ESTALE;
-	if (!error) { /* a part may have been returned meanwhile */
-		r.start = now.start;
-		r.end = now.end;
-		r.flags = now.flags & LM_LEASE_EXCLUSIVE;
-		error = lease_record_write(h->leases_fd, now.slot, &r);
-	}
+	if (!error && (page->offset < now.start || page->next > now.end))
+		error = -EAGAIN;
+	if (!error && h->leases_fd >= 0)
+		error = lease_record_note(h->leases_fd, now.slot, page->extents, page->count);
 	arbiter_unlock(h->arbiter);
 	return error;
 }
 
-int call_layout(const struct call *call, void *data)
+static int read_page(const struct call *call, struct leasefs_layout *layout)
 {
-	struct leasefs_layout *layout = data;
 	struct arbiter *a = call->daemon->arbiter;
 	struct holder *h = call->holder;
 	struct lm_lease_info info;
 	struct inode *ip;
 	int error;
 
-	if (!all_zero(layout->reserved, sizeof(layout->reserved)))
-		return -EINVAL;
 	arbiter_lock(a);
 	error = lm_lease_info(h->session, layout->lease, &info);
 	arbiter_unlock(a);
@@ -188,12 +184,23 @@ int call_layout(const struct call *call, void *data)
 		return error;
 	error = read_layout(call->daemon->core, ip, layout->offset, info.end, layout->extents,
 		LEASEFS_LAYOUT_EXTENTS, &layout->count, &layout->next);
-	/* With the last page the client has them all. Blocks only come: a later look sees more. */
-	if (!error && info.mode == LM_READ && layout->next == info.end && h->leases_fd >= 0)
-		error = note_layout(h, call->daemon->core, ip, layout->lease, &info);
-	layout->pad = 0;
+	if (!error && info.mode == LM_READ)
+		error = note_page(h, layout);
 	core_put(call->daemon->core, ip, 1);
 	return error;
+}
+
+int call_layout(const struct call *call, void *data)
+{
+	struct leasefs_layout *layout = data;
+	int error = -EAGAIN;
+
+	if (!all_zero(layout->reserved, sizeof(layout->reserved)))
+		return -EINVAL;
+	for (unsigned i = 0; i < LAYOUT_TRIES && error == -EAGAIN; i++)
+		error = read_page(call, layout);
+	layout->pad = 0;
+	return error == -EAGAIN ? -ESTALE : error;
 }
 
 int call_extents(const struct call *call, struct inode *ip, int open_flags, void *data)

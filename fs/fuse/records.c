@@ -235,18 +235,27 @@ static uint64_t gap_between(const struct record_extent *a, const struct record_e
 	return b->region_offset - (a->region_offset + bytes_of(a));
 }
 
+/* They overlap or touch, in the region and in the file alike. */
+static bool are_one(const struct record_extent *a, const struct record_extent *b)
+{
+	return a->offset != RECORD_LOOSE && b->offset != RECORD_LOOSE && gap_between(a, b) == 0 &&
+	       a->offset - a->region_offset == b->offset - b->region_offset;
+}
+
 /* False: it would be too long. */
 static bool join(struct record_extent *a, const struct record_extent *b)
 {
 	uint64_t a_end = a->region_offset + bytes_of(a), b_end = b->region_offset + bytes_of(b);
 	uint64_t start = a->region_offset < b->region_offset ? a->region_offset : b->region_offset;
 	uint64_t blocks = ((a_end > b_end ? a_end : b_end) - start) / BLOCK_SIZE;
-	bool goes_on = a_end == b->region_offset && a->offset != RECORD_LOOSE &&
-		       b->offset == a->offset + bytes_of(a);
+	bool is_one = are_one(a, b);
 
 	if (blocks > UINT32_MAX)
 		return false;
-	a->offset = goes_on ? a->offset : RECORD_LOOSE;
+	if (!is_one)
+		a->offset = RECORD_LOOSE;
+	else if (b->offset < a->offset)
+		a->offset = b->offset;
 	a->region_offset = start;
 	a->blocks = (uint32_t)blocks;
 	return true;
@@ -290,20 +299,54 @@ int lease_record_add(struct lease_record *r, const struct leasefs_extent *extent
 			.region_offset = extents[i].region_offset,
 			.blocks = (uint32_t)(extents[i].length / BLOCK_SIZE),
 			.region = extents[i].region};
-		struct record_extent *last = r->count ? &r->extents[r->count - 1] : NULL;
+		uint32_t k = r->count;
 
 		if (extents[i].state == LEASEFS_EXTENT_HOLE)
 			continue;
 		if (extents[i].length / BLOCK_SIZE > UINT32_MAX)
 			return -ENOLCK;
 		/* Written and unwritten ones side by side are one for a mapping. */
-		if (last && last->region == e.region && last->offset != RECORD_LOOSE &&
-			last->offset + bytes_of(last) == e.offset &&
-			last->region_offset + bytes_of(last) == e.region_offset && join(last, &e))
-			continue;
-		error = add_extent(r, &e);
+		while (k > 0 && !(are_one(&r->extents[k - 1], &e) && join(&r->extents[k - 1], &e)))
+			k--;
+		if (k == 0)
+			error = add_extent(r, &e);
 	}
 	return error;
+}
+
+static bool is_in(const struct lease_record *r, const struct leasefs_extent *e)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct record_extent *x = &r->extents[i];
+		uint64_t before = e->region_offset - x->region_offset;
+
+		if (x->region == e->region && e->region_offset >= x->region_offset &&
+			before + e->length <= bytes_of(x) &&
+			(x->offset == RECORD_LOOSE || e->offset == x->offset + before))
+			return true;
+	}
+	return false;
+}
+
+int lease_record_note(int fd, uint32_t slot, const struct leasefs_extent *extents, uint32_t count)
+{
+	struct lease_record r;
+	ssize_t n = pread(fd, &r, sizeof(r), lease_at(slot));
+	bool is_new = false;
+
+	if (n != (ssize_t)sizeof(r))
+		return n < 0 ? -errno : -EUCLEAN;
+	for (uint32_t i = 0; i < count; i++) {
+		int error;
+
+		if (extents[i].state == LEASEFS_EXTENT_HOLE || is_in(&r, &extents[i]))
+			continue;
+		is_new = true;
+		error = lease_record_add(&r, &extents[i], 1);
+		if (error)
+			return error;
+	}
+	return is_new ? lease_record_write(fd, slot, &r) : 0;
 }
 
 /* ---- range pins ------------------------------------------------------------------------------ */

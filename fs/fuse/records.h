@@ -109,6 +109,8 @@ int session_record_read(int fd, struct session_record *out);
 /* Adds the extents that are no holes. -ENOLCK: too many regions at once. */
 int lease_record_add(struct lease_record *r, const struct leasefs_extent *extents, uint32_t count);
 int lease_record_write(int fd, uint32_t slot, const struct lease_record *r);
+/* Those of them that are not in it yet, too. As the first, and -errno of reading and writing. */
+int lease_record_note(int fd, uint32_t slot, const struct leasefs_extent *extents, uint32_t count);
 /* What it is, from now on; extents and generation stay. */
 int lease_record_update(int fd, uint32_t slot, const struct lm_lease_record *r);
 int lease_record_copy(int fd, uint32_t from, uint32_t to); /* the extents, for a part */

@@ -201,6 +201,40 @@ static void too_many_extents_keep_too_much_never_too_little(void **state)
 	assert_int_equal(r.count, RECORD_EXTENTS);
 }
 
+/* What a holder is told of later, on page after page, comes to what it has. */
+static void pages_of_a_layout_are_noted(void **state)
+{
+	struct bed *b = *state;
+	struct lease_record r = {.lease = ID(3, 2), .ino = 9, .end = 64 * BLOCK, .mode = 1}, read;
+	struct leasefs_extent first = extent(0, 100, 2), e[] = {extent(0, 100, 4),
+		{.state = LEASEFS_EXTENT_HOLE, .offset = 4 * BLOCK, .length = BLOCK},
+		extent(5, 50, 1)};
+	int fd = create(b, RECORD_LEASES);
+	uint32_t slot = 2;
+
+	assert_int_equal(lease_record_add(&r, &first, 1), 0);
+	assert_int_equal(lease_record_write(fd, 2, &r), 0);
+	assert_int_equal(lease_record_note(fd, 2, e, 3), 0);
+	assert_int_equal(lease_record_note(fd, 2, e, 3), 0); /* again: nothing */
+	assert_int_equal(lease_record_next(fd, &slot, &read), 0);
+	assert_int_equal(read.lease, r.lease);
+	assert_int_equal(read.count, 2);
+	assert_int_equal(read.extents[0].offset, 0); /* what goes on is one */
+	assert_int_equal(read.extents[0].blocks, 4);
+	assert_true(is_covered(&read, 50));
+	for (uint64_t i = 0; i < 40; i++) {
+		e[2] = extent(8 + i, 1000 + i * 7 % 40 * 3, 1);
+		assert_int_equal(lease_record_note(fd, 2, e, 3), 0);
+	}
+	slot = 2;
+	assert_int_equal(lease_record_next(fd, &slot, &read), 0);
+	for (uint64_t i = 0; i < 40; i++)
+		assert_true(is_covered(&read, 1000 + i * 7 % 40 * 3));
+	assert_true(is_covered(&read, 50) && is_covered(&read, 103));
+	assert_int_equal(lease_record_note(fd, 77, e, 3), -EUCLEAN);
+	close(fd);
+}
+
 static void too_many_regions_are_too_many(void **state)
 {
 	struct lease_record r = {0};
@@ -257,6 +291,7 @@ int main(void)
 		T(damaged_records_are_refused),
 		T(extents_side_by_side_are_one),
 		T(too_many_extents_keep_too_much_never_too_little),
+		T(pages_of_a_layout_are_noted),
 		T(too_many_regions_are_too_many),
 		T(range_pins_move_and_go),
 		T(numbers_are_given_once_in_a_boot),

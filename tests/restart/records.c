@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * records_refused.c - a daemon that cannot write to its files in run/, and is killed then.
+ * records.c - what a holder may map is in its lease's record, whatever becomes of the daemon.
  *
- *   records_refused MKFS FSCK LEASEFS
+ *   records MKFS FSCK LEASEFS refused|paged
  *
- * A client maps a file in more extents than a record of a lease has room for. The daemon gets a
- * file size limit of 0 (it ignores SIGXFSZ, as this process does); its mappings, metadata among
- * them, can be written to all the same. Now the first quarter of it is punched out: the holder
- * does not answer, and that its lease is revoked cannot be written down, so the punch fails with
- * EIO and changes nothing. With the limit gone it is done. After each of the two the daemon is
- * killed and another started, all free space goes to a new file, and the client's mapping shows
- * none of its bytes (invariants 1, 2 and 6).
+ * A client maps a file in more extents than a record of a lease has room for. Then
+ *
+ *   refused  The daemon gets a file size limit of 0 (it ignores SIGXFSZ, as this process does); its
+ *            mappings, metadata among them, can be written to all the same. A part of the file is
+ *            punched out: the holder does not answer, and that its lease is revoked cannot be
+ *            written down, so the punch fails with EIO and changes nothing. With the limit gone it
+ *            is done.
+ *   paged    A hole under the lease is filled, and the client asks for one page of the layout, not
+ *            the last. What that tells of is punched out.
+ *
+ * After each of these the daemon is killed and another started, all free space goes to a new file,
+ * and the client's mapping shows none of its bytes (invariants 1, 2 and 6).
  *
  * Exit status: 0 all held, 1 something did not, 77 no /dev/fuse.
  */
@@ -31,12 +36,14 @@
 #include "stand.h"
 
 #define MiB (1024 * 1024ull)
-#define PIECE 65536u
-#define PIECES 32u /* of PIECE, with as much between two: a hole */
+#define PIECE 16384u
+#define PIECES 256u /* of PIECE, with as much between two: a hole */
+#define FILE_BYTES (2ull * PIECES * PIECE)
 #define OPTIONS "policy=recall:150ms/busy,grace=1s"
 
 static const char *region;
-static struct leasefs_extent mapped[2 * PIECES];
+static uint64_t lease;
+static struct leasefs_extent mapped[4 * PIECES];
 static unsigned mapped_count;
 
 static void make_file(void)
@@ -86,7 +93,7 @@ static int take_lease(void)
 	if (ioctl(fd, LEASEFS_IOC_GRANT, &g))
 		stand_fail("GRANT: %s", strerror(errno));
 	note_extents(g.extents, g.count);
-	more.lease = g.lease;
+	lease = more.lease = g.lease;
 	for (more.offset = g.next; more.offset < g.offset + g.length; more.offset = more.next) {
 		if (ioctl(control, LEASEFS_IOC_LAYOUT, &more))
 			stand_fail("LAYOUT: %s", strerror(errno));
@@ -111,17 +118,17 @@ static void let_write(bool may)
 }
 
 /* Its errno, or 0. */
-static int punch_file(void)
+static int punch_file(uint64_t offset, uint64_t length)
 {
 	int fd = stand_open("f", O_RDWR), status;
 	pid_t child = fork();
 	struct pollfd end;
 
 	if (child == 0)
-		_exit(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-			      (off_t)PIECES * PIECE / 2)
-				? errno
-				: 0);
+		_exit(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			      (off_t)length) ?
+				errno :
+				0);
 	close(fd);
 	end = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
 	if (poll(&end, 1, PATIENCE_MS) != 1)
@@ -171,13 +178,53 @@ static void start(const char *leasefs)
 		stand_fail("no mount");
 }
 
+static void try_refused(const char *leasefs)
+{
+	uint64_t blocks = blocks_of_file();
+	int error;
+
+	let_write(false);
+	error = punch_file(0, MiB);
+	stand_kill();
+	start(leasefs);
+	fill_free_space("first");
+	expect_own_blocks("records refused");
+	if (error != EIO || blocks_of_file() != blocks)
+		stand_fail("punch: %s, and f has %llu blocks of %llu", strerror(error),
+			(unsigned long long)blocks_of_file(), (unsigned long long)blocks);
+
+	error = punch_file(0, MiB); /* when the grace period is over */
+	if (error || blocks_of_file() != blocks / 8 * 7)
+		stand_fail("punch: %s", strerror(error));
+	fill_free_space("second");
+	expect_own_blocks("records taken");
+}
+
+/* Where blocks have no room of their own between others', which a record might take in. */
+static void try_paged(int control)
+{
+	struct leasefs_layout page = {.lease = lease, .offset = FILE_BYTES / 2};
+	static char bytes[PIECE];
+	int fd = stand_open("f", O_RDWR);
+
+	if (pwrite(fd, bytes, PIECE, (off_t)page.offset + PIECE) != PIECE)
+		stand_fail("f: %s", strerror(errno));
+	close(fd);
+	if (ioctl(control, LEASEFS_IOC_LAYOUT, &page))
+		stand_fail("LAYOUT: %s", strerror(errno));
+	if (page.next >= FILE_BYTES - PIECE || page.extents[1].state == LEASEFS_EXTENT_HOLE)
+		stand_fail("not a page for this test");
+	note_extents(page.extents, page.count);
+	if (punch_file(page.offset, 4 * PIECE))
+		stand_fail("punch: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
-	int control, error;
-	uint64_t blocks;
+	int control;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: records_refused MKFS FSCK LEASEFS\n");
+	if (argc != 5) {
+		fprintf(stderr, "usage: records MKFS FSCK LEASEFS refused|paged\n");
 		return 2;
 	}
 	if (access("/dev/fuse", R_OK | W_OK))
@@ -187,27 +234,14 @@ int main(int argc, char **argv)
 	start(argv[3]);
 	make_file();
 	control = take_lease();
-	blocks = blocks_of_file();
-
-	let_write(false);
-	error = punch_file();
+	if (!strcmp(argv[4], "refused"))
+		try_refused(argv[3]);
+	else
+		try_paged(control);
 	stand_kill();
 	start(argv[3]);
-	fill_free_space("first");
-	expect_own_blocks("records refused");
-	if (error != EIO || blocks_of_file() != blocks)
-		stand_fail("punch: %s, and f has %llu blocks of %llu", strerror(error),
-			(unsigned long long)blocks_of_file(), (unsigned long long)blocks);
-
-	error = punch_file(); /* when the grace period is over */
-	if (error || blocks_of_file() != blocks / 4 * 3)
-		stand_fail("punch: %s", strerror(error));
-	fill_free_space("second");
-	expect_own_blocks("records taken");
-	stand_kill();
-	start(argv[3]);
-	fill_free_space("third");
-	expect_own_blocks("after another restart");
+	fill_free_space("last");
+	expect_own_blocks("after a restart");
 	close(control);
 	stand_end();
 	return 0;
