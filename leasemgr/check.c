@@ -49,10 +49,18 @@ static void check_lease(
 	const struct lm_session *s, uint32_t slot, const struct lease *l, struct totals *t)
 {
 	const struct hold_link *link;
+	const struct pin *pin;
+	uint32_t pins = 0;
 
 	assert(l->session == s && l->slot == slot && (l->node.id & SLOT_MASK) == slot); /* L1 */
 	assert(leased_inode_find(s->lm, l->inode->ino) == l->inode && l->inode->used);
 	assert(l->tree == TREE_NONE || in_tree(&l->inode->leases[l->tree], &l->node));
+	LIST_FOREACH(pin, &l->pins, of_lease)
+	{
+		pins++;
+		assert(pin->lease == l);
+	}
+	assert(pins == l->range_pins);
 	assert(!l->making || l->in_use);
 	assert(!s->closed || l->tree >= TREE_GHOSTS || l->in_use || (s->inherited && l->inherited));
 	assert(!l->inherited || (l->tree < TREE_GHOSTS && !l->in_use && slot >= s->reclaim_slot));

@@ -278,7 +278,6 @@ static int make_part(struct lease *l, struct lease *memory, uint64_t start, uint
 /* What is behind the cut is a lease of its own now; pins there go along. */
 static void split_off(struct lease *l, struct lease *rest)
 {
-	struct pin *p;
 
 	if (l->inherited) {
 		rest->inherited = true;
@@ -288,8 +287,7 @@ static void split_off(struct lease *l, struct lease *rest)
 		if (rest->slot < l->session->reclaim_slot)
 			l->session->reclaim_slot = rest->slot;
 	}
-	while (l->range_pins && (p = pin_first(l, rest->node.start, rest->node.end)))
-		pin_move(p, rest);
+	pins_move(l, rest->node.start, rest);
 	lease_place(rest, (enum tree_kind)l->tree);
 	count_lease(l->session->lm, rest, 1);
 }

@@ -94,6 +94,7 @@ struct lease {
 	uint32_t slot;
 	uint32_t in_use; /* calls between begin and end: no verdict over it meanwhile */
 	uint32_t range_pins;
+	LIST_HEAD(, pin) pins; /* as many */
 	struct inode_leases *inode;
 	struct lm_session *session;
 	uint64_t granted_ns;
@@ -106,6 +107,7 @@ _Static_assert(sizeof(struct lease) <= 192, "with its slot and its share of the 
 struct pin {
 	struct range_node node; /* in inode.pins */
 	struct lease *lease;
+	LIST_ENTRY(pin) of_lease;
 	uint32_t slot;
 	uint32_t flags;
 };
@@ -261,11 +263,13 @@ void lease_enter(
 int lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
 
 /* pin.c */
+/* One of the lease's that overlaps; NULL: none does. */
 struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end);
 bool lease_slot_pinned(const struct lease *l);
 /* Anything of the lease pinned in [start, end)? A slot's pin is everywhere in it. */
 bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end);
-void pin_move(struct pin *p, struct lease *to); /* of the same session */
+void pins_move(
+	struct lease *from, uint64_t start, struct lease *to); /* from there on; one session */
 void pin_end(struct pin *p);
 void pins_end(struct lease *l);
 

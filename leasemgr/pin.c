@@ -6,15 +6,25 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/*
+ * Looked for in the lease's own pins and in the inode's of that range, in turns: whoever has many
+ * pins elsewhere in the lease finds it in the tree, and among the pins of a thousand leases on one
+ * range each lease has its own few. So all leases of a range together never take longer than there
+ * are pins.
+ */
 struct pin *pin_first(const struct lease *l, uint64_t start, uint64_t end)
 {
-	struct range_node *n = range_tree_first(&l->inode->pins, start, end);
+	struct pin *own = LIST_FIRST(&l->pins);
+	struct range_node *n = own ? range_tree_first(&l->inode->pins, start, end) : NULL;
 
-	for (; n; n = range_tree_next(&l->inode->pins, n, start, end)) {
+	for (; own && n; own = LIST_NEXT(own, of_lease)) {
 		struct pin *p = container_of(n, struct pin, node);
 
+		if (own->node.start < end && start < own->node.end)
+			return own;
 		if (p->lease == l)
 			return p;
+		n = range_tree_next(&l->inode->pins, n, start, end);
 	}
 	return NULL;
 }
@@ -31,15 +41,34 @@ bool lease_pinned(const struct lease *l, uint64_t start, uint64_t end)
 	return (l->range_pins && pin_first(l, start, end)) || lease_slot_pinned(l);
 }
 
-void pin_move(struct pin *p, struct lease *to)
+static void attach(struct pin *p, struct lease *l)
+{
+	p->lease = l;
+	l->range_pins++;
+	LIST_INSERT_HEAD(&l->pins, p, of_lease);
+}
+
+static void detach(struct pin *p)
+{
+	p->lease->range_pins--;
+	LIST_REMOVE(p, of_lease);
+}
+
+void pins_move(struct lease *from, uint64_t start, struct lease *to)
 {
 	const struct lm *lm = to->session->lm;
+	struct pin *p, *next;
 
-	p->lease->range_pins--;
-	p->lease = to;
-	to->range_pins++;
-	if (lm->ops->pin_moved)
-		lm->ops->pin_moved(lm->config.context, to->session->owner, p->node.id, to->node.id);
+	for (p = LIST_FIRST(&from->pins); p; p = next) {
+		next = LIST_NEXT(p, of_lease);
+		if (p->node.end <= start)
+			continue;
+		detach(p);
+		attach(p, to);
+		if (lm->ops->pin_moved)
+			lm->ops->pin_moved(
+				lm->config.context, to->session->owner, p->node.id, to->node.id);
+	}
 }
 
 void pin_end(struct pin *p)
@@ -49,7 +78,7 @@ void pin_end(struct pin *p)
 	if (s->lm->ops->pin_gone)
 		s->lm->ops->pin_gone(s->lm->config.context, s->owner, p->node.id);
 	range_tree_remove(&p->lease->inode->pins, &p->node);
-	p->lease->range_pins--;
+	detach(p);
 	handles_put(&s->pins, p->slot);
 	s->pin_count--;
 	s->lm->status.range_pins--;
@@ -58,12 +87,9 @@ void pin_end(struct pin *p)
 
 void pins_end(struct lease *l)
 {
-	while (l->range_pins) {
-		struct pin *p = pin_first(l, l->node.start, l->node.end);
-
-		assert(p);
-		pin_end(p);
-	}
+	while (!LIST_EMPTY(&l->pins))
+		pin_end(LIST_FIRST(&l->pins));
+	assert(l->range_pins == 0);
 }
 
 int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, unsigned flags,
@@ -94,10 +120,9 @@ int lm_pin(struct lm_session *s, uint64_t lease, uint64_t start, uint64_t end, u
 	p->node.id = s->lm->next_id++ << SLOT_BITS | p->slot;
 	p->node.start = start;
 	p->node.end = end;
-	p->lease = l;
 	p->flags = flags;
 	range_tree_insert(&l->inode->pins, &p->node);
-	l->range_pins++;
+	attach(p, l);
 	s->pin_count++;
 	s->lm->status.range_pins++;
 	*pin = p->node.id;
@@ -137,10 +162,9 @@ int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t 
 	p->node.id = pin;
 	p->node.start = start;
 	p->node.end = end;
-	p->lease = l;
 	p->flags = flags;
 	range_tree_insert(&l->inode->pins, &p->node);
-	l->range_pins++;
+	attach(p, l);
 	s->pin_count++;
 	s->lm->status.range_pins++;
 	return 0;

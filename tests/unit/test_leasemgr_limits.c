@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * test_leasemgr_limits.c - how many leases and range pins there can be: one more is -ENOLCK and
- * changes nothing, and where one has gone there is room for one. With the argument `mount`, also as
- * many leases as a mount can have, with what they cost: a gibibyte, so that is done by hand.
+ * changes nothing, and where one has gone there is room for one. What is done with that many at once
+ * takes no longer than there are: by the square of it, it would take an hour. With the argument
+ * `mount`, also as many leases as a mount can have, with what they cost: a gibibyte, so that is done
+ * by hand.
  * test_limits.c has every limit, lowered.
  *
  * The manager's checks after every transition are off: each would look at all that is there.
@@ -49,13 +51,35 @@ static void inode_idle(void *context, void *inode_owner)
 static void session_gone(void *context, void *owner)
 {
 }
+static void slot_recall(void *context, void *owner, uint32_t slot, bool recalled)
+{
+}
+static int slot_split(void *context, void *owner, uint32_t from, uint32_t to)
+{
+	return 0;
+}
+static void ready(void *context, void *owner)
+{
+}
+static int verdict_given;
+static void verdict(void *context, void *operation, struct lm_change *change, int result)
+{
+	verdict_given = result;
+}
+static void conflict(void *context, const struct lm_conflict *c)
+{
+}
 
-/* Nothing here is in anybody's way. */
 static const struct lm_ops ops = {.slot_pinned = slot_pinned,
 	.slot_fresh = slot_fresh,
 	.slot_free = slot_free,
 	.inode_used = inode_used,
 	.inode_idle = inode_idle,
+	.slot_recall = slot_recall,
+	.slot_split = slot_split,
+	.ready = ready,
+	.verdict = verdict,
+	.conflict = conflict,
 	.session_gone = session_gone};
 
 static int setup(void **state)
@@ -145,6 +169,55 @@ static void session_and_mount_have_so_many_range_pins(void **state)
 	assert_int_equal(status().range_pins, LM_PINS_MAX);
 }
 
+/* A truncate of a block on which a session has so many leases, each pinned; and the session's end.
+ */
+static void many_pinned_leases_of_one_block(void **state)
+{
+	const struct lm_change_request r = {.ino = INO,
+		.end = BLOCK,
+		.kind = LM_FREE,
+		.pid = 300,
+		.operation = "truncate",
+		.policy = &policy};
+	struct lm_session *s = open_session(100);
+	struct lm_change *change;
+	struct lm_grant g;
+	uint64_t pin;
+
+	for (uint32_t i = 0; i < LM_PINS_PER_SESSION_MAX; i++)
+		if (take(s, 0, 1, &g) || lm_pin(s, g.lease, 0, BLOCK, 0, &pin))
+			fail_msg("lease or pin %u was refused", i);
+	assert_int_equal(lm_change_begin(lm, &r, NULL, NOW, &change), LM_PARKED);
+	lm_tick(lm, NOW + 500000000);
+	assert_int_equal(verdict_given, -EBUSY);
+	lm_session_close(s, NOW + 500000000);
+	lm_session_process_gone(s, NOW + 500000000);
+	lm_tick(lm, NOW + 500000000 + LM_DRAIN_NS_DEFAULT);
+	assert_int_equal(status().leases + status().ghosts + status().range_pins, 0);
+}
+
+/* Pins on each block of a lease but the middle one, which is returned: half of them go with the
+ * part. */
+static void many_pins_follow_a_part(void **state)
+{
+	const uint64_t middle = LM_PINS_PER_SESSION_MAX / 2;
+	struct lm_session *s = open_session(100);
+	struct lm_grant g, rest;
+	uint64_t pin;
+
+	assert_int_equal(take(s, 0, LM_PINS_PER_SESSION_MAX + 1, &g), 0);
+	for (uint64_t i = 0; i <= LM_PINS_PER_SESSION_MAX; i++)
+		if (i != middle && lm_pin(s, g.lease, i * BLOCK, (i + 1) * BLOCK, 0, &pin))
+			fail_msg("pin %llu was refused", (unsigned long long)i);
+	assert_int_equal(
+		lm_return(s, g.lease, middle * BLOCK, (middle + 1) * BLOCK, NOW, &rest), 0);
+	assert_int_equal(lm_return(s, g.lease, 0, BLOCK, NOW, &rest), -EBUSY);
+	lm_session_close(s, NOW);
+	lm_session_process_gone(s, NOW);
+	lm_tick(lm, NOW + LM_DRAIN_NS_DEFAULT);
+	assert_int_equal(status().leases + status().ghosts + status().range_pins, 0);
+}
+
 static double seconds(void)
 {
 	struct timespec now;
@@ -204,6 +277,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(session_has_so_many_leases, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			session_and_mount_have_so_many_range_pins, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_pinned_leases_of_one_block, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_pins_follow_a_part, setup, teardown),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "mount"))
