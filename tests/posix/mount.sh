@@ -168,7 +168,23 @@ finish_case() {
 
 # Runs a script in a mount namespace of its own, for what would otherwise change the machine.
 in_namespace() {
-	unshare --mount --propagation private bash -eEuo pipefail -c "$1" bash "${@:2}"
+	# shellcheck disable=SC2016 # expands inside
+	unshare --mount --propagation private bash -eEuo pipefail \
+		-c '. "$HERE/mount.sh"; drop_others_mounts; '"$1" bash "${@:2}"
+}
+
+# For the first shell in a mount namespace: a copy of somebody's leasefs mount there would outlive
+# its unmount, and its daemon with it. What this run stands on stays.
+drop_others_mounts() {
+	local at
+	awk -v own="$CASE_DIR/" '/ - fuse(\.leasefs)? / && index($5, own) != 1 { print $5 }' \
+		/proc/self/mountinfo | while read -r at; do
+		at=$(printf %b "$at")
+		case " $SOURCE/ $BUILD/ $WORK/ $POOLS/ $DIR/" in
+		*" ${at%/}/"*) ;;
+		*) umount -l "$at" 2>/dev/null || true ;;
+		esac
+	done
 }
 
 need_mount_helper() {
