@@ -43,6 +43,7 @@ struct channel {
 	pthread_t foreman;
 	uint32_t offered, offered2; /* by the kernel's INIT */
 	bool direct_mmap;           /* is to be used, if offered */
+	bool no_handles;            /* the same */
 	bool kills_privileges;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t gone;

@@ -4,12 +4,13 @@
  *
  * HANDLE_KILLPRIV_V2 (setuid clearing is ours, the kernel says in each request whether the caller
  * is exempt; and it need not ask for security.capability before every write) and
- * DIRECT_IO_ALLOW_MMAP are asked for as any capability where libfuse knows them. Libfuse 3.14
- * does not: there INIT's reply passes through channel_writev(), which adds the flags if the
- * kernel offered them. FUSE over io_uring is asked for in the same way, and its replies are taken
- * out there; so it needs a libfuse with custom io, which is a matter of how that was built.
- * TMPFILE and STATX, whose bodies begin as CREATE's and GETATTR's, are shown to libfuse as those,
- * with a note.
+ * DIRECT_IO_ALLOW_MMAP are asked for as any capability where libfuse knows them, and with
+ * without=handles NO_EXPORT_SUPPORT: a kernel that knows no way from a handle to a file.
+ * Libfuse 3.14 does not know them: there INIT's reply passes through channel_writev(), which adds
+ * the flags if the kernel offered them. FUSE over io_uring is asked for in the same way, and its
+ * replies are taken out there; so it needs a libfuse with custom io, which is a matter of how that
+ * was built. TMPFILE and STATX, whose bodies begin as CREATE's and GETATTR's, are shown to libfuse
+ * as those, with a note.
  */
 #include "channel_impl.h"
 
@@ -33,12 +34,18 @@
 #define OPCODE_TMPFILE 51u
 #define OPCODE_STATX 52u
 #define FLAGS2_DIRECT_IO_ALLOW_MMAP (1u << 4) /* bit 36 */
+#define FLAGS2_NO_EXPORT_SUPPORT (1u << 6)    /* bit 38, since 6.8 */
 #define FATTR_KILL_PRIVILEGES (1u << 11)
 
 #if defined(FUSE_CAP_HANDLE_KILLPRIV_V2) && defined(FUSE_CAP_DIRECT_IO_ALLOW_MMAP)
 #define LIBRARY_KNOWS_FLAGS 1
 #else
 #define LIBRARY_KNOWS_FLAGS 0
+#endif
+#ifdef FUSE_CAP_NO_EXPORT_SUPPORT
+#define LIBRARY_KNOWS_NO_EXPORT 1
+#else
+#define LIBRARY_KNOWS_NO_EXPORT 0
 #endif
 
 static _Thread_local struct channel_note note;
@@ -71,6 +78,10 @@ static void ask_for_flags(struct channel *ch, struct fuse_conn_info *conn)
 	if (ch->direct_mmap)
 		conn->want |= conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
 #endif
+#if LIBRARY_KNOWS_NO_EXPORT
+	if (ch->no_handles)
+		conn->want |= conn->capable & FUSE_CAP_NO_EXPORT_SUPPORT;
+#endif
 }
 
 static void add_flags2(struct fuse_init_out *out, uint32_t flags2)
@@ -92,6 +103,8 @@ static void init_reply(struct channel *ch, struct iovec *vector, int count)
 	}
 	if (!LIBRARY_KNOWS_FLAGS && ch->direct_mmap && (ch->offered2 & FLAGS2_DIRECT_IO_ALLOW_MMAP))
 		add_flags2(out, FLAGS2_DIRECT_IO_ALLOW_MMAP);
+	if (!LIBRARY_KNOWS_NO_EXPORT && ch->no_handles && (ch->offered2 & FLAGS2_NO_EXPORT_SUPPORT))
+		add_flags2(out, FLAGS2_NO_EXPORT_SUPPORT);
 	if (ch->uring != NULL && (ch->offered2 & URING_INIT_FLAGS2)) {
 		add_flags2(out, URING_INIT_FLAGS2);
 		atomic_store(&ch->over_uring, true);
@@ -123,7 +136,9 @@ int channel_hook_replies(struct daemon *d)
 {
 	static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
 
-	if (LIBRARY_KNOWS_FLAGS && d->channel->uring == NULL)
+	bool handles = LIBRARY_KNOWS_NO_EXPORT || !(d->options->without & OPTIONS_WITHOUT_HANDLES);
+
+	if (LIBRARY_KNOWS_FLAGS && handles && d->channel->uring == NULL)
 		return 0;
 	int result = fuse_session_custom_io(d->session, &io, d->channel->fd);
 	if (result != 0 && d->channel->uring != NULL)
@@ -161,6 +176,12 @@ void channel_negotiate(struct daemon *d, struct fuse_conn_info *conn)
 	bool large = !(d->options->without & OPTIONS_WITHOUT_LARGE_REQUESTS);
 
 	d->channel->direct_mmap = !(d->options->without & OPTIONS_WITHOUT_DIRECT_MMAP);
+	d->channel->no_handles = d->options->without & OPTIONS_WITHOUT_HANDLES;
+	if (d->channel->no_handles) {
+		conn->want &= ~(unsigned)FUSE_CAP_EXPORT_SUPPORT;
+		if (!(d->channel->offered2 & FLAGS2_NO_EXPORT_SUPPORT))
+			log_warning("option without=handles: this kernel has handles all the same");
+	}
 	conn->max_write = large ? CHANNEL_WRITE_MAX : SMALL_WRITE;
 	conn->max_background = BACKGROUND_REQUESTS;
 	conn->congestion_threshold = BACKGROUND_REQUESTS * 3 / 4;

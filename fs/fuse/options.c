@@ -138,7 +138,8 @@ static int set_plain_type(struct options *o, const char *value, struct diag *d)
 /* A list with colons between. */
 static int set_without(struct options *o, const char *value, struct diag *d)
 {
-	static const char *const names[] = {"large_requests", "parallel_writes", "direct_mmap"};
+	static const char *const names[] = {
+		"large_requests", "parallel_writes", "direct_mmap", "handles"};
 	size_t count = sizeof(names) / sizeof(names[0]), i;
 
 	while (*value != '\0') {
@@ -150,8 +151,8 @@ static int set_without(struct options *o, const char *value, struct diag *d)
 		}
 		if (i == count)
 			return diag_set(d, -EINVAL,
-				"without=: '%.*s' is none of large_requests, parallel_writes and"
-				" direct_mmap",
+				"without=: '%.*s' is none of large_requests, parallel_writes,"
+				" direct_mmap and handles",
 				(int)length, value);
 		o->without |= 1u << i;
 		value += length + (value[length] == ':');
@@ -198,8 +199,9 @@ static const struct own_option {
 	{"fsname", true, set_source, "show NAME as the source instead of the pool"},
 	{"plain_type", false, set_plain_type, "show the type as 'fuse', not as 'fuse.leasefs'"},
 	{"without", true, set_without,
-		"for measurements: leave out large_requests, parallel_writes or\n"
-		"                           direct_mmap (with colons between them)"},
+		"leave out large_requests, parallel_writes, direct_mmap (for\n"
+		"                           measurements) or handles (for overlays), with colons\n"
+		"                           between them"},
 	{"io_uring", false, set_io_uring,
 		"take requests over io_uring: quicker, see docs/performance.md"},
 	{"debug", false, set_debug, "as -d"},

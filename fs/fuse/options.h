@@ -23,6 +23,7 @@
 #define OPTIONS_WITHOUT_LARGE_REQUESTS 1u  /* 1 MiB in one; without: 128 KiB */
 #define OPTIONS_WITHOUT_PARALLEL_WRITES 2u /* direct writes of one file side by side */
 #define OPTIONS_WITHOUT_DIRECT_MMAP 4u     /* MAP_SHARED of what is open for direct I/O */
+#define OPTIONS_WITHOUT_HANDLES 8u         /* open_by_handle_at(): see channel_init.c */
 
 struct options {
 	char *pool;       /* as given: the source that /proc/mounts shows, but for */

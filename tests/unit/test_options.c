@@ -136,6 +136,9 @@ static void features_are_left_out_by_name(void **state)
 	accepts(&o, "leasefs -o without=parallel_writes /pool /mnt");
 	assert_int_equal(o.without, OPTIONS_WITHOUT_PARALLEL_WRITES);
 	options_free(&o);
+	accepts(&o, "leasefs -o without=handles /pool /mnt");
+	assert_int_equal(o.without, OPTIONS_WITHOUT_HANDLES);
+	options_free(&o);
 	refuses("leasefs -o without=parallel /pool /mnt", "parallel_writes");
 }
 
