@@ -212,8 +212,8 @@ struct lm_ops {
 	void (*verdict)(void *context, void *operation, struct lm_change *change, int verdict);
 	void (*signal_holder)(void *context, void *owner, int signal_number);
 	void (*conflict)(void *context, const struct lm_conflict *conflict);
-	/* The blocks must not be reused, until released. */
-	void (*hold)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
+	/* The blocks must not be reused, until released. -errno: that cannot be seen to. */
+	int (*hold)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
 	void (*release)(void *context, uint32_t region, uint64_t region_offset, uint64_t length);
 	/* The inode has leases or ghosts now (only lm_grant() makes it so) / no more: what the
 	 * first returns, the second gets. The owner keeps the inode meanwhile. */
@@ -368,7 +368,7 @@ int lm_lease_restore(
 /* -ENOENT: neither that lease nor one that was cut from it has that range. */
 int lm_pin_restore(struct lm_session *s, uint64_t pin, uint64_t lease, uint64_t start, uint64_t end,
 	unsigned flags);
-/* That lease's holder may touch blocks that its file does not have any more. */
+/* That lease's holder may touch blocks that its file does not have any more. ops->hold's errors. */
 int lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region, uint64_t region_offset,
 	uint64_t length);
 void lm_session_restored(struct lm_session *s);
@@ -437,9 +437,10 @@ bool lm_is_write_leased(const struct lm *lm, uint64_t ino);
 
 /*
  * Blocks of [start, end) are about to be freed; whatever a mapping may still touch is held. Then
- * lm_freed() for all that was told of the inode since: it was freed, or all of it was not.
+ * lm_freed() for all that was told of the inode since: it was freed, or all of it was not. -errno:
+ * something cannot be held; it must not be.
  */
-void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+int lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset);
 void lm_freed(struct lm *lm, uint64_t ino, bool committed);
 /* Holes of [start, end) have got blocks: read leases are told; not `by`'s (may be NULL). */

@@ -86,6 +86,7 @@ struct freeing {
 	struct hold
 		*hold; /* of [start, end), growing; NULL: none, or its record could not be made */
 	bool any, leaked;
+	int error; /* of the first that could not be held */
 	uint64_t start, end;
 	uint64_t base; /* region offset of file offset 0, so to say */
 	uint32_t region;
@@ -96,11 +97,14 @@ static void finish_hold(struct freeing *f)
 {
 	struct lm *lm = f->lm;
 	uint64_t bytes = f->end - f->start;
+	int error;
 
 	if (!f->any)
 		return;
-	lm->ops->hold(lm->config.context, f->region, f->base + f->start, bytes);
-	if (f->hold && !f->leaked) {
+	error = lm->ops->hold(lm->config.context, f->region, f->base + f->start, bytes);
+	if (error && !f->error)
+		f->error = error;
+	if (f->hold && !f->leaked && !error) {
 		f->hold->region_offset = f->base + f->start;
 		f->hold->length = bytes;
 		lm->status.holds++;
@@ -109,7 +113,7 @@ static void finish_hold(struct freeing *f)
 		if (f->ino)
 			LIST_INSERT_HEAD(&lm->open, f->hold, open);
 	} else {
-		lm->status.leaked_bytes += bytes;
+		lm->status.leaked_bytes += error ? 0 : bytes;
 		/* Without a length it is nothing but what the links that were made lead to. */
 		if (f->hold && f->hold->count > 0)
 			f->hold->length = 0;
@@ -180,10 +184,10 @@ int lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region, uint6
 		return -EUCLEAN;
 	add_holder(&f, l, 0, length);
 	finish_hold(&f);
-	return 0;
+	return f.error;
 }
 
-void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+int lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset)
 {
 	struct inode_leases *in = leased_inode_find(lm, ino);
@@ -192,7 +196,7 @@ void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint3
 
 	assert(start < end);
 	if (!in)
-		return;
+		return 0;
 	note_freed(in, start, end);
 	for (int t = 0; t < LEASE_TREES; t++)
 		next[t] = range_tree_first(&in->leases[t], start, end);
@@ -213,6 +217,7 @@ void lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint3
 	finish_hold(&f);
 	if (lm->config.check)
 		lm_check(lm);
+	return f.error;
 }
 
 /* The blocks stay with the file: nobody has to hold them. */

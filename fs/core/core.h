@@ -50,13 +50,13 @@ struct core_extent { /* of a file, as a lease shows it; all bytes, block aligned
 /*
  * The one question that core asks upwards, before it commits the freeing of data blocks: may they
  * be reused? The arbiter takes what it wants to keep by core_hold(); it must not block, nor call
- * anything else here but core_release(). If it says true, how the transaction ended is told by
- * freed(), for all that it was asked of the inode meanwhile: not committed, the blocks are the
- * file's as before. Called with the inode's lock held. Both may be NULL.
+ * anything else here but core_release(). It says 0; or 1, and then how the transaction ended is told
+ * by freed(), for all that it was asked of the inode meanwhile: not committed, the blocks are the
+ * file's as before; or -errno, so that it is not committed, which is told in the same way. Called with the inode's lock held. Both may be NULL.
  */
 struct core_arbiter {
 	void *context;
-	bool (*freeing)(void *context, uint64_t ino, const struct core_extent *extent);
+	int (*freeing)(void *context, uint64_t ino, const struct core_extent *extent);
 	void (*freed)(void *context, uint64_t ino, bool committed);
 };
 

@@ -282,7 +282,8 @@ static int give_back(struct removal *r, struct data_region *dr, uint64_t first, 
 	return 0;
 }
 
-static void tell(const struct removal *r, const struct extent *e, uint64_t start, uint64_t end)
+/* -errno: they must stay. */
+static int tell(const struct removal *r, const struct extent *e, uint64_t start, uint64_t end)
 {
 	const struct core_arbiter *arbiter = &r->c->arbiter;
 	const struct core_extent extent = {
@@ -293,12 +294,16 @@ static void tell(const struct removal *r, const struct extent *e, uint64_t start
 		.state = e->unwritten ? CORE_EXTENT_UNWRITTEN : CORE_EXTENT_WRITTEN,
 	};
 
+	int answer;
+
 	if (!arbiter->freeing)
-		return;
+		return 0;
 	/* A transaction takes blocks of one file. */
 	assert(balance.asked == 0 || balance.asked == r->ip->ino);
-	if (arbiter->freeing(arbiter->context, r->ip->ino, &extent))
+	answer = arbiter->freeing(arbiter->context, r->ip->ino, &extent);
+	if (answer)
 		balance.asked = r->ip->ino;
+	return answer < 0 ? answer : 0;
 }
 
 /* Takes [start, end) of one extent away. */
@@ -310,9 +315,10 @@ static int remove_piece(struct removal *r, struct data_region *dr, const struct 
 	if (start >= end)
 		return 0;
 	error = extent_map_cut(r->c, r->tx, r->ip, r->record, e, start, end);
+	if (!error)
+		error = tell(r, e, start, end);
 	if (error)
 		return error;
-	tell(r, e, start, end);
 	return give_back(r, dr, e->region_block + (start - e->file_block), end - start);
 }
 

@@ -125,13 +125,17 @@ static void on_conflict(void *context, const struct lm_conflict *conflict)
 	a->conflicts[a->conflict_count++ % ARBITER_CONFLICTS] = *conflict;
 }
 
-static void on_hold(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
+static int on_hold(void *context, uint32_t region, uint64_t region_offset, uint64_t length)
 {
 	struct arbiter *a = context;
+	int error = core_hold(a->daemon->core, region, region_offset, length);
 
-	if (core_hold(a->daemon->core, region, region_offset, length))
-		log_error("cannot keep [%llu, +%llu) of region %u in quarantine",
-			(unsigned long long)region_offset, (unsigned long long)length, region);
+	if (error)
+		log_error("cannot keep [%llu, +%llu) of region %u in quarantine: %s",
+			(unsigned long long)region_offset, (unsigned long long)length, region,
+			strerror(-error));
+	/* What is in no region (a record of old may say so) nobody is given. */
+	return error == -ENOENT || error == -EINVAL ? 0 : error;
 }
 
 static void on_release(void *context, uint32_t region, uint64_t region_offset, uint64_t length)

@@ -134,7 +134,7 @@ void arbiter_each_parked(
 
 /* arbitrate.c: leasemgr's verdict (under arbiter.lock), and what core asks and tells. */
 void arbiter_verdict(void *context, void *operation, struct lm_change *change, int verdict);
-bool arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent);
+int arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent);
 void arbiter_freed(void *context, uint64_t ino, bool committed);
 
 /* holder.c: leasemgr's effects on a session. Under arbiter.lock. */

@@ -275,20 +275,21 @@ void arbiter_each_parked(
 }
 
 /* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */
-bool arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent)
+int arbiter_freeing(void *context, uint64_t ino, const struct core_extent *extent)
 {
 	struct arbiter *a = context;
 	uint64_t start = extent->offset, end = start + extent->length;
+	int error;
 
 	if (!atomic_load(&a->leasing))
-		return false;
+		return 0;
 	if (ino == alone.ino && alone.start <= start && end <= alone.end)
-		return false;
+		return 0;
 	pthread_mutex_lock(&a->lock);
-	lm_freeing(a->lm, ino, start, end, extent->region, extent->region_offset);
+	error = lm_freeing(a->lm, ino, start, end, extent->region, extent->region_offset);
 	arbiter_unlock_unchanged(a); /* freeing decides nothing */
 	crash_point("blocks_held");
-	return true;
+	return error ? error : 1;
 }
 
 /* The same, when it has committed or has not. */

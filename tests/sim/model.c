@@ -314,10 +314,11 @@ static void on_conflict(void *context, const struct lm_conflict *conflict)
 		fail("a conflict without a range");
 }
 
-static void on_hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
+static int on_hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {
 	for (uint64_t b = offset / UNIT; b < (offset + length) / UNIT; b++)
 		of(context)->held[b]++;
+	return 0;
 }
 
 static void on_release(void *context, uint32_t region, uint64_t offset, uint64_t length)

@@ -77,15 +77,14 @@ bool __wrap_lease_pinned(const struct lease *l, uint64_t start, uint64_t end)
 	return __real_lease_pinned(l, start + 4096 < end ? start + 4096 : start, end);
 }
 #elif defined(PLANT_NO_QUARANTINE)
-void __real_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+int __real_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset);
-void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+int __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset);
-void __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
+int __wrap_lm_freeing(struct lm *lm, uint64_t ino, uint64_t start, uint64_t end, uint32_t region,
 	uint64_t region_offset)
 {
-	if (!due(lm, 10))
-		__real_lm_freeing(lm, ino, start, end, region, region_offset);
+	return due(lm, 10) ? 0 : __real_lm_freeing(lm, ino, start, end, region, region_offset);
 }
 #elif defined(PLANT_ALONE_BESIDE_GHOSTS)
 /* Stale mappings are forgotten where no lease is in the way. */

@@ -194,9 +194,9 @@ static void free_blocks(struct model *m, const struct m_change *c, bool aborts)
 			continue;
 		while (u + 1 < c->end && f[u + 1] == f[u] + 1)
 			u++;
-		if (!c->alone)
-			lm_freeing(m->lm, ino, (uint64_t)first * UNIT, (uint64_t)(u + 1) * UNIT, 0,
-				(uint64_t)f[first] * UNIT);
+		if (!c->alone && lm_freeing(m->lm, ino, (uint64_t)first * UNIT,
+					 (uint64_t)(u + 1) * UNIT, 0, (uint64_t)f[first] * UNIT))
+			fail("blocks cannot be held");
 		if (!aborts)
 			memset(f + first, 0, (size_t)(u + 1 - first));
 	}

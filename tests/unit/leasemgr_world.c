@@ -62,9 +62,14 @@ static void on_conflict(void *context, const struct lm_conflict *c)
 {
 	((struct world *)context)->conflict = *c;
 }
-static void hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
+static int hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {
-	((struct world *)context)->held += length;
+	struct world *w = context;
+
+	if (w->holds_fail)
+		return -ENOMEM;
+	w->held += length;
+	return 0;
 }
 static void release(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {

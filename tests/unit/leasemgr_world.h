@@ -49,6 +49,7 @@ struct world {
 	struct lm_policy policy;
 	struct lm_conflict conflict; /* the latest */
 	uint64_t held, released;     /* bytes */
+	bool holds_fail;
 	int inodes;
 	struct lm_limits limits;
 	int room; /* for so many writes of records of leases; -1: for all */

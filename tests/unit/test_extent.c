@@ -41,7 +41,7 @@ struct world {
 };
 
 /* Wants to hear of most. */
-static bool count_freed(void *context, uint64_t ino, const struct core_extent *extent)
+static int count_freed(void *context, uint64_t ino, const struct core_extent *extent)
 {
 	struct world *w = context;
 	bool cares = below(8) != 0;

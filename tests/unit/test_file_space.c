@@ -97,6 +97,69 @@ static void an_allocation_without_space_changes_nothing(void **state)
 }
 
 /* So that a mapping of the region can use huge pages wherever the file's own would. */
+struct keeper {
+	int answer; /* to the third question and those after it */
+	unsigned asked, ended;
+};
+
+static int refuse_the_third(void *context, uint64_t ino, const struct core_extent *extent)
+{
+	struct keeper *k = context;
+
+	return ++k->asked < 3 ? 1 : k->answer;
+}
+
+static void note_abort(void *context, uint64_t ino, bool committed)
+{
+	struct keeper *k = context;
+
+	k->ended++;
+	assert_int_equal(committed, k->answer >= 0);
+}
+
+/* Somebody may still have the blocks mapped, and they cannot be kept from reuse. */
+static void what_cannot_be_kept_is_not_freed(void **state)
+{
+	struct keeper k = {.answer = -ENOMEM};
+	struct stat before, after;
+	struct scratch_pool p;
+	uint64_t free_blocks;
+	struct inode *ip;
+	char byte = 0;
+
+	scratch_pool_make(&p, 16 * MIB, 0);
+	ip = scratch_inode(p.c, S_IFREG | 0644, 1);
+	for (uint64_t i = 0; i < 8; i++)
+		assert_int_equal(core_write(p.c, ip, "x", 1, i * 2 * BLOCK_SIZE, NULL), 1);
+	free_blocks = scratch_free_blocks(p.c);
+	assert_int_equal(core_getattr(p.c, ip, &before, NULL), 0);
+	core_set_arbiter(p.c, &(struct core_arbiter){.context = &k,
+				      .freeing = refuse_the_third,
+				      .freed = note_abort});
+	assert_int_equal(core_fallocate(p.c, ip, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				 8 * BLOCK_SIZE, NULL),
+		-ENOMEM);
+	assert_int_equal(k.asked, 3);
+	assert_int_equal(k.ended, 1);
+	assert_int_equal(scratch_free_blocks(p.c), free_blocks);
+	assert_int_equal(core_getattr(p.c, ip, &after, NULL), 0);
+	assert_int_equal(after.st_blocks, before.st_blocks);
+	assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+	for (uint64_t i = 0; i < 8; i++) {
+		assert_int_equal(core_read(p.c, ip, &byte, 1, i * 2 * BLOCK_SIZE), 1);
+		assert_int_equal(byte, 'x');
+	}
+	scratch_check_map(p.c, ip);
+	k = (struct keeper){.answer = 1};
+	assert_int_equal(core_fallocate(p.c, ip, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				 8 * BLOCK_SIZE, NULL),
+		0);
+	assert_int_equal(k.asked, 4);
+	core_set_arbiter(p.c, &(struct core_arbiter){NULL, NULL});
+	core_put(p.c, ip, 1);
+	scratch_pool_remove(&p);
+}
+
 static void leased_and_large_files_stand_in_aligned_units(void **state)
 {
 	static uint8_t chunk[MIB];
@@ -462,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pool_is_filled_to_the_last_block_again_and_again),
 		cmocka_unit_test(an_allocation_without_space_changes_nothing),
+		cmocka_unit_test(what_cannot_be_kept_is_not_freed),
 		cmocka_unit_test(leased_and_large_files_stand_in_aligned_units),
 		cmocka_unit_test(an_orphan_is_ended_by_recovery),
 		cmocka_unit_test(numbers_out_of_use_are_stale),

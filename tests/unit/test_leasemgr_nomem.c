@@ -86,9 +86,10 @@ static void conflict(void *context, const struct lm_conflict *c)
 {
 }
 
-static void hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
+static int hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {
 	((struct world *)context)->held += length;
+	return 0;
 }
 
 static void release(void *context, uint32_t region, uint64_t offset, uint64_t length)

@@ -84,6 +84,52 @@ static void freeing_that_was_not_committed_holds_nothing(void **state)
 	assert_true(w->a.gone);
 }
 
+/* They stay the file's, and when the change is tried again all is held. */
+static void blocks_that_cannot_be_held_are_not_freed(void **state)
+{
+	struct world *w = *state;
+	struct op op;
+
+	grant(w, &w->a, 0, M);
+	lm_session_close(w->a.session, w->now);
+	assert_int_equal(begin(w, &op, 0, M), 0);
+	assert_int_equal(lm_freeing(w->lm, INO, 512 * K, M, 0, 2 * M), 0);
+	w->holds_fail = true;
+	assert_int_equal(lm_freeing(w->lm, INO, 0, 512 * K, 0, 0), -ENOMEM);
+	lm_freed(w->lm, INO, false);
+	lm_change_end(op.change, w->now);
+	assert_int_equal(w->held, 512 * K);
+	assert_int_equal(w->released, 512 * K);
+	assert_int_equal(status(w).holds, 0);
+	assert_int_equal(status(w).leaked_bytes, 0);
+	assert_int_equal(status(w).ghosts, 1); /* still watched */
+	w->holds_fail = false;
+	assert_int_equal(begin(w, &op, 0, M), 0);
+	assert_int_equal(lm_freeing(w->lm, INO, 0, M, 0, 0), 0);
+	lm_freed(w->lm, INO, true);
+	lm_change_end(op.change, w->now);
+	assert_int_equal(status(w).quarantine_bytes, M);
+	lm_session_process_gone(w->a.session, w->now);
+	assert_int_equal(w->released, M + 512 * K);
+}
+
+static void what_was_held_by_the_earlier_life_is_held_or_it_does_not_begin(void **state)
+{
+	struct world *w = *state;
+	struct lm_event e;
+	struct op op;
+
+	grant(w, &w->a, 0, M);
+	assert_int_equal(begin(w, &op, 0, M), LM_PARKED);
+	pass(w, 500 * MS);
+	assert_int_equal(op.verdict, 0);
+	lm_change_end(op.change, w->now);
+	e = expect(&w->a, LM_EVENT_REVOKED);
+	restart(w);
+	w->holds_fail = true;
+	assert_int_equal(lm_hold_restore(w->a.session, e.lease, 0, 0, M), -ENOMEM);
+}
+
 static void administrator_releases_a_closed_session(void **state)
 {
 	struct world *w = *state;
@@ -123,6 +169,8 @@ int main(void)
 		WORLD_TEST(dead_holder_delays_nobody_and_its_pins_drain),
 		WORLD_TEST(closed_session_of_a_live_process_keeps_its_blocks),
 		WORLD_TEST(freeing_that_was_not_committed_holds_nothing),
+		WORLD_TEST(blocks_that_cannot_be_held_are_not_freed),
+		WORLD_TEST(what_was_held_by_the_earlier_life_is_held_or_it_does_not_begin),
 		WORLD_TEST(administrator_releases_a_closed_session),
 		WORLD_TEST(blocks_of_two_holders_wait_for_both),
 	};

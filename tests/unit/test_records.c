@@ -60,7 +60,11 @@ static void signal_holder(void *context, void *owner, int number)
 static void conflict(void *context, const struct lm_conflict *c)
 {
 }
-static void extent(void *context, uint32_t region, uint64_t offset, uint64_t length)
+static int hold(void *context, uint32_t region, uint64_t offset, uint64_t length)
+{
+	return 0;
+}
+static void release(void *context, uint32_t region, uint64_t offset, uint64_t length)
 {
 }
 static void *inode_used(void *context, uint64_t ino)
@@ -84,8 +88,8 @@ static const struct lm_ops ops = {.slot_pinned = slot_pinned,
 	.verdict = verdict,
 	.signal_holder = signal_holder,
 	.conflict = conflict,
-	.hold = extent,
-	.release = extent,
+	.hold = hold,
+	.release = release,
 	.inode_used = inode_used,
 	.inode_idle = on_owner,
 	.session_gone = on_owner,
