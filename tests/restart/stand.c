@@ -150,7 +150,7 @@ static bool has_ended(int wait_ms)
 bool stand_is_dead(void)
 {
 	/* A call fails a moment before the daemon's end can be seen. */
-	return has_ended(1000);
+	return has_ended(PATIENCE_MS);
 }
 
 static void forget_daemon(void)
