@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "format.h"
 #include "log.h"
 
 #define RECORDS_MAGIC 0x73657361656c666cull /* "lfleases" */
+/* Numbers are ids with a slot below them; so many leave room for years more. */
+#define IDS_MAX (1ull << 43)
 #define IDS_MAGIC 0x2020207364696c66ull
 #define RECORDS_VERSION 2u
 #define AT_ONCE 64u
@@ -61,17 +64,34 @@ int record_file_create(int run_fd, enum record_kind kind, uint64_t number, int *
 	return 0;
 }
 
+/*
+ * Without waiting for anybody: run/ may have come from elsewhere, with a pipe or a device in it,
+ * and its user may have a kernel lease on a file of pin lines. -EUCLEAN: it is no file.
+ */
+static int open_file(int run_fd, const char *name, int flags, int *fd)
+{
+	int file =
+		openat(run_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	struct stat st;
+
+	if (file < 0)
+		return errno == ENXIO || errno == EISDIR || errno == ENODEV || errno == ELOOP
+			       ? -EUCLEAN
+			       : -errno;
+	if (fstat(file, &st) || !S_ISREG(st.st_mode)) {
+		close(file);
+		return -EUCLEAN;
+	}
+	*fd = file;
+	return 0;
+}
+
 int record_file_open(int run_fd, enum record_kind kind, uint64_t number, int *fd)
 {
 	char name[RECORD_NAME_BYTES];
-	int file;
 
 	record_file_name(kind, number, name);
-	file = openat(run_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	if (file < 0)
-		return -errno;
-	*fd = file;
-	return 0;
+	return open_file(run_fd, name, O_RDWR, fd);
 }
 
 void record_file_remove(int run_fd, enum record_kind kind, uint64_t number)
@@ -191,9 +211,10 @@ static int next_record(int fd, off_t first, size_t bytes, uint32_t *slot, void *
 {
 	unsigned char page[AT_ONCE * sizeof(struct lease_record)];
 	uint64_t word;
-	ssize_t n;
+	ssize_t n = 0;
 
-	while ((n = pread(fd, page, AT_ONCE * bytes, first + (off_t)*slot * (off_t)bytes)) > 0) {
+	while (*slot < 1u << LM_SLOT_BITS &&
+		(n = pread(fd, page, AT_ONCE * bytes, first + (off_t)*slot * (off_t)bytes)) > 0) {
 		size_t whole = (size_t)n / bytes;
 
 		for (size_t i = 0; i < whole; i++) {
@@ -389,18 +410,18 @@ struct ids_record {
 
 int ids_read(int run_fd, uint64_t *first)
 {
-	int fd = openat(run_fd, "ids", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	char machine[MACHINE_BOOT_BYTES];
 	struct ids_record r;
+	int fd, error = open_file(run_fd, "ids", O_RDONLY, &fd);
 
 	*first = 1;
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+	if (error)
+		return error == -ENOENT ? 0 : error;
 	if (pread(fd, &r, sizeof(r), 0) == (ssize_t)sizeof(r) && r.magic == IDS_MAGIC &&
 		!machine_boot(machine) && !memcmp(machine, r.machine, sizeof(machine)) && r.end)
 		*first = r.end;
 	close(fd);
-	return 0;
+	return *first <= IDS_MAX ? 0 : -EUCLEAN;
 }
 
 int ids_reserve(int run_fd, uint64_t end)
@@ -410,9 +431,9 @@ int ids_reserve(int run_fd, uint64_t end)
 
 	if (error)
 		return error;
-	fd = openat(run_fd, "ids", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
+	error = open_file(run_fd, "ids", O_WRONLY | O_CREAT, &fd);
+	if (error)
+		return error;
 	error = write_at(fd, &r, sizeof(r), 0);
 	close(fd);
 	return error;

@@ -307,17 +307,18 @@ int restore_session(struct arbiter *a, uint64_t number, bool *kept)
 	else
 		LIST_REMOVE(h, all); /* else with the session */
 	arbiter_unlock(a);
-	if (!error)
-		error = restore_leases(h);
 	if (!error) {
+		error = restore_leases(h);
+		/* As far as it came: the session may have to end, for the daemon does not begin. */
 		arbiter_lock(a);
 		lm_session_restored(h->session);
 		arbiter_unlock(a);
+	}
+	if (!error)
 		log_notice("session %llu of process %u (uid %u) is of an earlier daemon: %llu"
 			   " leases wait to be reclaimed",
 			(unsigned long long)number, r.pid, r.uid,
 			(unsigned long long)lm_session_inherited(h->session));
-	}
 	holder_put(h);
 	return error;
 }

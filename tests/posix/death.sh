@@ -47,6 +47,40 @@ case_kill_and_remount() {
 	[ "$(tree_sum "$MNT")" = "$sum" ] || fail "the tree differs after the next mount"
 }
 
+# What the last daemon wrote down of a session cannot be read: the next one does not begin, says so,
+# and leaves all of it for one that can.
+case_records_that_cannot_be_read() {
+	local run holder
+	need_pool
+	pool_make pool 64M
+	pool_mount pool -o policy=recall:200ms/busy
+	run=$(pool_path pool)/run
+	seeded_file "$MNT/file" 200000 1
+	mkfifo "$CASE_DIR/commands"
+	exec {COMMANDS}<>"$CASE_DIR/commands"
+	hold --pin-range --offset 4096 --length 65536 "$MNT/file" <"$CASE_DIR/commands" \
+		{COMMANDS}>&- >"$CASE_DIR/held" 2>&1 &
+	holder=$!
+	wait_until 20 grep -q pinned "$CASE_DIR/held"
+	kill -STOP "$holder" # else it ends with its mount
+	pool_kill pool
+	mv "$run/ranges.1" "$CASE_DIR/"
+	mkdir "$run/ranges.1"
+	refuses_mount "cannot take over run/leases.1: structure needs cleaning" pool
+	rmdir "$run/ranges.1"
+	mv "$run/ids" "$CASE_DIR/"
+	mkfifo "$run/ids"
+	refuses_mount "run/ids.*structure needs cleaning" pool
+	rm "$run/ids"
+	mv "$CASE_DIR/ids" "$CASE_DIR/ranges.1" "$run/"
+	pool_mount pool -o policy=recall:200ms/busy,grace=60s
+	leasectl "$MNT" leases "$MNT/file" | grep -q "\[4096, 69632) write.*pinned" ||
+		fail "$(leasectl "$MNT" leases)"
+	kill -9 "$holder"
+	wait "$holder" || true
+	exec {COMMANDS}>&-
+}
+
 # A file without a name lives until its last close, and not past the daemon's end.
 case_unlinked_file_reclaimed() {
 	local before

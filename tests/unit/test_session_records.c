@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,8 +208,10 @@ static void pages_of_a_layout_are_noted(void **state)
 	struct bed *b = *state;
 	struct lease_record r = {.lease = ID(3, 2), .ino = 9, .end = 64 * BLOCK, .mode = 1}, read;
 	struct leasefs_extent first = extent(0, 100, 2), e[] = {extent(0, 100, 4),
-		{.state = LEASEFS_EXTENT_HOLE, .offset = 4 * BLOCK, .length = BLOCK},
-		extent(5, 50, 1)};
+								 {.state = LEASEFS_EXTENT_HOLE,
+									 .offset = 4 * BLOCK,
+									 .length = BLOCK},
+								 extent(5, 50, 1)};
 	int fd = create(b, RECORD_LEASES);
 	uint32_t slot = 2;
 
@@ -279,6 +282,53 @@ static void numbers_are_given_once_in_a_boot(void **state)
 	assert_int_equal(first, 12345);
 }
 
+/* What is planted there is refused, at once: a pipe that nobody writes, a device without an end. */
+static void what_is_no_file_is_refused(void **state)
+{
+	struct bed *b = *state;
+	uint64_t first;
+	int fd = -1;
+
+	assert_int_equal(mkfifoat(b->run_fd, "leases.7", 0600), 0);
+	assert_int_equal(record_file_open(b->run_fd, RECORD_LEASES, 7, &fd), -EUCLEAN);
+	assert_int_equal(mkdirat(b->run_fd, "ranges.7", 0700), 0);
+	assert_int_equal(record_file_open(b->run_fd, RECORD_RANGES, 7, &fd), -EUCLEAN);
+	assert_int_equal(symlinkat("/dev/zero", b->run_fd, "pins.7"), 0);
+	assert_int_equal(record_file_open(b->run_fd, RECORD_LINES, 7, &fd), -EUCLEAN);
+	assert_int_equal(fd, -1);
+	assert_int_equal(mkfifoat(b->run_fd, "ids", 0600), 0);
+	assert_int_equal(ids_read(b->run_fd, &first), -EUCLEAN);
+	assert_int_equal(ids_reserve(b->run_fd, 5), -EUCLEAN);
+	assert_int_equal(unlinkat(b->run_fd, "leases.7", 0), 0);
+	assert_int_equal(unlinkat(b->run_fd, "ranges.7", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(b->run_fd, "pins.7", 0), 0);
+	assert_int_equal(unlinkat(b->run_fd, "ids", 0), 0);
+}
+
+/* A file of eight tebibytes of nothing has no more records than there are slots. */
+static void records_have_an_end(void **state)
+{
+	struct bed *b = *state;
+	struct range_pin_record pin;
+	uint32_t slot = 0;
+	int fd;
+
+	assert_int_equal(record_file_create(b->run_fd, RECORD_RANGES, 8, &fd), 0);
+	assert_int_equal(ftruncate(fd, 1ll << 43), 0);
+	assert_int_equal(range_pin_record_next(fd, &slot, &pin), -ENOENT);
+	close(fd);
+	record_file_remove(b->run_fd, RECORD_RANGES, 8);
+}
+
+static void numbers_that_cannot_be_are_refused(void **state)
+{
+	struct bed *b = *state;
+	uint64_t first;
+
+	assert_int_equal(ids_reserve(b->run_fd, UINT64_MAX), 0);
+	assert_int_equal(ids_read(b->run_fd, &first), -EUCLEAN);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -295,6 +345,9 @@ int main(void)
 		T(too_many_regions_are_too_many),
 		T(range_pins_move_and_go),
 		T(numbers_are_given_once_in_a_boot),
+		T(what_is_no_file_is_refused),
+		T(records_have_an_end),
+		T(numbers_that_cannot_be_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
