@@ -22,52 +22,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* ---- libleasefs's own calls, renamed by the linker ------------------------------------------- */
-
-void *__wrap_mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset);
-void *__wrap_mmap64(void *address, size_t length, int prot, int flags, int fd, off64_t offset);
-int __wrap_munmap(void *address, size_t length);
-int __wrap_mprotect(void *address, size_t length, int prot);
-int __wrap_msync(void *address, size_t length, int flags);
-void *__wrap_mremap(void *old, size_t old_length, size_t length, int flags, ...);
-
-void *__wrap_mmap(void *address, size_t length, int prot, int flags, int fd, off_t offset)
-{
-	return real_mmap(address, length, prot, flags, fd, offset);
-}
-
-void *__wrap_mmap64(void *address, size_t length, int prot, int flags, int fd, off64_t offset)
-{
-	return real_mmap(address, length, prot, flags, fd, offset);
-}
-
-int __wrap_munmap(void *address, size_t length)
-{
-	return real_munmap(address, length);
-}
-
-int __wrap_mprotect(void *address, size_t length, int prot)
-{
-	return real_mprotect(address, length, prot);
-}
-
-int __wrap_msync(void *address, size_t length, int flags)
-{
-	return real_msync(address, length, flags);
-}
-
-void *__wrap_mremap(void *old, size_t old_length, size_t length, int flags, ...)
-{
-	void *to = NULL;
-	va_list arguments;
-
-	va_start(arguments, flags);
-	if (flags & MREMAP_FIXED)
-		to = va_arg(arguments, void *);
-	va_end(arguments);
-	return real_mremap(old, old_length, length, flags, to);
-}
-
 /* ---- the program's --------------------------------------------------------------------------- */
 
 /* No address of its own choice, and nothing asked for that a managed mapping does not have. */

@@ -3,8 +3,8 @@
  * real.h - the calls that this library stands in for, as the kernel has them.
  *
  * They are made as system calls: not what dlsym(RTLD_NEXT) finds, because libleasefs, which is
- * linked in here, calls them too and must never come back to the stand-ins (its calls are renamed
- * by the linker, --wrap), and because they may be needed before any constructor has run.
+ * linked in here, calls them too and must never come back to the stand-ins (renamed.h), and because
+ * they may be needed before any constructor has run.
  */
 #ifndef PRELOAD_REAL_H
 #define PRELOAD_REAL_H
