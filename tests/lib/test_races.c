@@ -497,46 +497,87 @@ static void holder_dies_in_a_recall_whatever_goes_first(void **state)
 
 /* ---- storms ---------------------------------------------------------------------------------- */
 
+#define PIN_NS 200000     /* two threads that pin for so long leave no moment without a pin */
+#define QUIET_NS 50000000 /* ... unless they heed the recall */
+
 struct storm {
+	struct client *client;
+	_Atomic uint64_t lease;
 	_Atomic(struct leasefs_pin_line *) line; /* NULL: no lease now */
 	atomic_ulong pins;
 	atomic_bool over;
 	atomic_uint inside;
 };
 
+static void unpin_line(struct storm *s, struct leasefs_pin_line *line)
+{
+	struct leasefs_unpinned u = {.lease = atomic_load(&s->lease)};
+
+	if (!__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST) &&
+		__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
+		(void)ioctl(s->client->control, LEASEFS_IOC_UNPINNED, &u);
+}
+
+/* One pin, if the line is there and not recalled. It is not given up while somebody is at it. */
+static bool pin_once(struct storm *s)
+{
+	struct leasefs_pin_line *line;
+	bool pinned = false;
+
+	atomic_fetch_add(&s->inside, 1);
+	line = atomic_load(&s->line);
+	if (line && !__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST)) {
+		__atomic_add_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
+		pinned = !__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST);
+		if (pinned)
+			sleep_until(now_ns() + PIN_NS);
+		unpin_line(s, line);
+	}
+	atomic_fetch_sub(&s->inside, 1);
+	return pinned;
+}
+
 static void *pin_and_unpin(void *argument)
 {
 	struct storm *s = argument;
 
 	while (!atomic_load(&s->over)) {
-		struct leasefs_pin_line *line;
-
-		/* The line is not given up while somebody is at it. */
-		atomic_fetch_add(&s->inside, 1);
-		line = atomic_load(&s->line);
-		if (line) {
-			__atomic_add_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
-			if (!__atomic_load_n(&line->recall, __ATOMIC_SEQ_CST))
-				atomic_fetch_add(&s->pins, 1);
-			__atomic_sub_fetch(&line->pins, 1, __ATOMIC_SEQ_CST);
-		}
-		atomic_fetch_sub(&s->inside, 1);
+		if (pin_once(s))
+			atomic_fetch_add(&s->pins, 1);
+		else
+			sleep_until(now_ns() + PIN_NS);
 	}
 	return NULL;
+}
+
+/* The pins end although their threads go on: the recall's word keeps them from new ones. */
+static void wait_for_quiet(const struct leasefs_pin_line *line)
+{
+	uint64_t began = now_ns(), since = began;
+
+	while (now_ns() - since < QUIET_NS) {
+		if (__atomic_load_n(&line->pins, __ATOMIC_SEQ_CST))
+			since = now_ns();
+		assert_true(now_ns() - began < SLOW_NS);
+	}
 }
 
 /* In memory that both sides share: how often each got through. */
 struct score {
 	atomic_ulong done, busy;
 	atomic_bool over;
+	uint64_t pause_ns; /* between two changes */
 };
 
 static void change_again_and_again(struct score *score, const char *name)
 {
 	while (!atomic_load(&score->over)) {
-		uint64_t began = now_ns();
-		int result = shrink(name);
+		uint64_t began;
+		int result;
 
+		sleep_until(now_ns() + score->pause_ns);
+		began = now_ns();
+		result = shrink(name);
 		if (result && result != EBUSY)
 			_exit(result);
 		if (now_ns() - began > SLOW_NS)
@@ -548,12 +589,14 @@ static void change_again_and_again(struct score *score, const char *name)
 	_exit(0);
 }
 
-static struct score *start_changer(const char *name, const struct client *c, pid_t *pid)
+static struct score *start_changer(
+	const char *name, const struct client *c, uint64_t pause_ns, pid_t *pid)
 {
 	struct score *score = mmap(
 		NULL, sizeof(*score), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(score != MAP_FAILED);
+	score->pause_ns = pause_ns;
 	*pid = fork();
 	assert_true(*pid >= 0);
 	if (!*pid) {
@@ -578,10 +621,13 @@ static unsigned hold_again_and_again(struct client *c, int fd, struct storm *s, 
 			continue;
 		}
 		grants++;
-		if (s)
+		if (s) {
+			atomic_store(&s->lease, g.lease);
 			atomic_store(&s->line, &c->lines[g.slot]);
+		}
 		(void)wait_event(c, LEASEFS_EVENT_RECALL);
 		if (s) {
+			wait_for_quiet(&c->lines[g.slot]);
 			atomic_store(&s->line, NULL);
 			while (atomic_load(&s->inside))
 				;
@@ -603,19 +649,20 @@ static void map_lines(struct client *c)
 static void pin_storm_and_truncater_both_get_through(void **state)
 {
 	int fd = bed_file("storm", FILE_BYTES);
-	struct storm storm = {0};
+	static struct storm storm; /* also when a failure leaves the threads behind */
+	static struct client c;
 	struct score *score;
 	pthread_t threads[2];
-	struct client c;
 	unsigned grants;
 	pid_t changer;
 
 	set_policy("storm", "recall:10s/busy");
 	open_client(&c);
 	map_lines(&c);
+	storm.client = &c;
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, pin_and_unpin, &storm), 0);
-	score = start_changer("storm", &c, &changer);
+	score = start_changer("storm", &c, 20 * PIN_NS, &changer);
 	grants = hold_again_and_again(&c, fd, &storm, 10);
 	atomic_store(&storm.over, true);
 	atomic_store(&score->over, true);
@@ -642,7 +689,7 @@ static void truncate_storm_and_grantee_both_get_through(void **state)
 	set_policy("grantee", "recall:10s/busy");
 	open_client(&c);
 	for (int i = 0; i < 3; i++)
-		scores[i] = start_changer("grantee", &c, &changers[i]);
+		scores[i] = start_changer("grantee", &c, 0, &changers[i]);
 	grants = hold_again_and_again(&c, fd, NULL, 10);
 	for (int i = 0; i < 3; i++)
 		atomic_store(&scores[i]->over, true);
