@@ -296,7 +296,12 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 	error = first_ids(a, &config.first_id);
 	if (error) {
 		free(a);
-		return diag_set(diag, error, "the pool's run/ids: %s", strerror(-error));
+		return error == -EUCLEAN
+			       ? diag_set(diag, -EBADMSG,
+					 "run/ids is damaged. Once no process has blocks of the "
+					 "pool"
+					 " mapped, remove what is in run/")
+			       : diag_set(diag, error, "the pool's run/ids: %s", strerror(-error));
 	}
 	error = history_start(&a->history);
 	if (!error)

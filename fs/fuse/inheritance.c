@@ -186,6 +186,11 @@ static int restore_all(struct arbiter *a, const struct found *f, struct diag *di
 				record_file_remove(run_fd, (enum record_kind)k, f->numbers[i]);
 			continue;
 		}
+		if (error == -EUCLEAN) /* not what fsck looks at */
+			return diag_set(diag, -EBADMSG,
+				"cannot take over run/leases.%llx: damaged. Once no process has its"
+				" blocks mapped, remove what is in run/",
+				(unsigned long long)f->numbers[i]);
 		if (error)
 			return diag_set(diag, error, "cannot take over run/leases.%llx: %s",
 				(unsigned long long)f->numbers[i], strerror(-error));

@@ -66,11 +66,11 @@ case_records_that_cannot_be_read() {
 	pool_kill pool
 	mv "$run/ranges.1" "$CASE_DIR/"
 	mkdir "$run/ranges.1"
-	refuses_mount "cannot take over run/leases.1: structure needs cleaning" pool
+	refuses_mount "cannot take over run/leases.1: damaged.*remove" pool
 	rmdir "$run/ranges.1"
 	mv "$run/ids" "$CASE_DIR/"
 	mkfifo "$run/ids"
-	refuses_mount "run/ids.*structure needs cleaning" pool
+	refuses_mount "run/ids is damaged.*remove" pool
 	rm "$run/ids"
 	mv "$CASE_DIR/ids" "$CASE_DIR/ranges.1" "$run/"
 	pool_mount pool -o policy=recall:200ms/busy,grace=60s
