@@ -119,11 +119,6 @@ int tx_begin(struct meta *m, struct tx **out)
 	return 0;
 }
 
-struct meta *tx_meta(struct tx *tx)
-{
-	return tx->meta;
-}
-
 /* ---- shadows --------------------------------------------------------------------------------- */
 
 /* The slot of that object's shadow, or the free one where it would go. */

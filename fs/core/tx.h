@@ -46,7 +46,6 @@ struct region *meta_region(struct meta *m);
 
 /* -ENOMEM. Reuses the thread's arena: cheap. A thread has one transaction at a time (asserted). */
 int tx_begin(struct meta *m, struct tx **out);
-struct meta *tx_meta(struct tx *tx);
 
 /*
  * The object as this transaction sees it; tx may be NULL for the committed state. Valid until the
