@@ -35,16 +35,19 @@ enum mode { MODE_ASK, MODE_NO, MODE_YES };
 struct checker {
 	enum mode mode;
 	bool verbose;
+	bool retag;
 	bool all; /* answered "a": yes to all further questions */
 	uint64_t shown;
 	struct progress progress;
 };
 
 static const char usage_text[] =
-	"usage: fsck.leasefs [-n|-y] [-v] POOL\n"
+	"usage: fsck.leasefs [-n|-y] [-v] [--retag] POOL\n"
 	"  -n  say what is wrong, change nothing\n"
 	"  -y  repair what can be repaired; -a and -p are the same\n"
 	"  -v  tell what is being done, and every finding\n"
+	"  --retag        take a data region for the pool's that its tag says is not, or not of\n"
+	"                 this time\n"
 	"  -h, --help     this text\n"
 	"  -V, --version  the version\n"
 	"Without -n or -y it asks, or does as with -n if there is no terminal.\n"
@@ -109,7 +112,7 @@ static int open_pool(struct checker *k, const struct core_options *pool,
 	if (r == 0)
 		return 0;
 	progress_clear(&k->progress);
-	*status = r == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
+	*status = r == -EUCLEAN || r == -EMEDIUMTYPE ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
 	if (r != -EUCLEAN || report->found == 0)
 		fprintf(stderr, "fsck.leasefs: %s\n", d.text[0] ? d.text : strerror(-r));
 	else
@@ -162,6 +165,7 @@ static int check(struct checker *k, const char *pool)
 		.durability = DURABILITY_STRICT,
 		.read_only = k->mode == MODE_NO,
 		.lock_wait_ms = LOCK_WAIT_MS,
+		.accept_regions = k->retag,
 	};
 	const struct verify_options options = {
 		.repair = k->mode != MODE_NO,
@@ -195,6 +199,7 @@ int main(int argc, char **argv)
 {
 	struct checker k = {.mode = MODE_ASK};
 	static const struct option long_options[] = {
+		{"retag", no_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -218,6 +223,9 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			k.verbose = true;
+			break;
+		case 'r':
+			k.retag = true;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);

@@ -7,6 +7,7 @@
  *   2. meta, mapped; its superblock      super.c
  *   3. the journal, which recovers       journal.c
  *   4. the spaces, the data regions      tables.c
+ *      the regions' tags get a new stamp tag.c (not when read-only)
  *   5. the inode cache; orphans and trims are finished (not when read-only)
  *
  * Read-only: files are opened for reading alone; the log is replayed into a private view of meta,
@@ -18,6 +19,7 @@
  */
 #include "pool.h"
 #include "plant.h"
+#include "tag.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -65,7 +67,7 @@ int core_sync_regions(struct core *c, bool *lost)
 	*lost = false;
 	for (uint32_t i = 0; i < count; i++) {
 		struct data_region *r = tables_region(c, i);
-		int error = r ? region_sync_all(r->region) : 0;
+		int error = r && !r->refused ? region_sync_all(r->region) : 0;
 
 		if (error && region_lost(r->region))
 			*lost = true;
@@ -280,6 +282,16 @@ void core_free(struct core *c)
 	free(c);
 }
 
+/* Nothing was changed since it was opened: as clean as it was found, so that the next opening, with
+ * the right regions, stamps them. What fails leaves a pool to recover. */
+static void close_as_found(struct core *c)
+{
+	if (!c->recovery.was_clean)
+		return;
+	(void)journal_close(c->journal);
+	c->journal = NULL;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 int core_open(const struct core_options *options, struct core **out, struct diag *d)
@@ -298,6 +310,8 @@ int core_open(const struct core_options *options, struct core **out, struct diag
 		error = core_open_journal(c, d);
 	if (!error)
 		error = core_open_spaces(c, d);
+	if (!error && !c->options.read_only)
+		error = tags_renew(c, d);
 	if (error)
 		goto fail;
 	error = icache_open(c, &c->icache);
@@ -318,6 +332,8 @@ int core_open(const struct core_options *options, struct core **out, struct diag
 	*out = c;
 	return 0;
 fail:
+	if (error == -EMEDIUMTYPE)
+		close_as_found(c);
 	core_free(c);
 	return error;
 }

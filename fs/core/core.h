@@ -66,11 +66,16 @@ struct core_options {
 	bool read_only;               /* replays the journal in memory only */
 	unsigned lock_wait_ms;        /* how long to wait for a daemon that is just ending */
 	int (*clock)(struct timespec *now); /* NULL: CLOCK_REALTIME */
+	bool accept_regions;          /* data regions are used whatever their tags say: fsck.leasefs */
 };
 /*
  * Opens and recovers. Sentences come with: -ENOENT, -ENOTDIR, -EACCES, -ELOOP (a planted symlink),
  * -EBUSY (another daemon has it: names its pid), -EUCLEAN (damaged: run fsck.leasefs),
- * -EPROTONOSUPPORT (a foreign version or unknown incompat feature), -EROFS, -ENOMEM, -EIO.
+ * -EPROTONOSUPPORT (a foreign version or unknown incompat feature), -EMEDIUMTYPE (a data region is
+ * not this pool's, or is an old copy), -EROFS, -ENOMEM, -EIO.
+ *
+ * With a region for each owner, such a region is refused by itself (core_region_info.refused): its
+ * files have EIO.
  */
 int core_open(const struct core_options *options, struct core **out, struct diag *d);
 /* All handles must have been put. Finishes, checkpoints, unlocks. 0 or -EIO. */
@@ -113,6 +118,7 @@ struct core_region_info {
 	enum region_media media;
 	enum region_backend backend;
 	char path[4096]; /* what a lease holder opens */
+	char refused[512]; /* why nothing of it is used, a sentence; "" as a rule */
 };
 struct core_info {
 	char uuid[37];

@@ -5,6 +5,7 @@
  * Numbers are those of the moment and each true on its own; they are not one snapshot.
  */
 #include "pool.h"
+#include "tag.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -48,6 +49,8 @@ static void get_pool_usage(struct core *c, struct pool_usage *out)
 		uint64_t free = usage.free + usage.pending, taken = usage.total - free;
 		uint64_t reserved = region_reserved_bytes(r->region) / BLOCK_SIZE;
 
+		if (reserved && tag_room(&c->super, &r->media))
+			reserved--; /* its tag's */
 		used += taken;
 		sum.pending += usage.pending;
 		reserved_free += min64(free, reserved > taken ? reserved - taken : 0);
@@ -124,7 +127,7 @@ int core_count_free_runs(struct core *c, struct core_runs_place *place, struct c
 	return 0;
 }
 
-static void format_uuid(const uint8_t uuid[16], char out[37])
+void core_uuid_text(const uint8_t uuid[16], char out[37])
 {
 	char *at = out;
 
@@ -165,7 +168,7 @@ void core_get_info(struct core *c, struct core_info *out)
 	get_pool_usage(c, &pool);
 	info.free_bytes = pool.free * BLOCK_SIZE;
 	info.pending_bytes = pool.pending * BLOCK_SIZE;
-	format_uuid(c->super.uuid, info.uuid);
+	core_uuid_text(c->super.uuid, info.uuid);
 	memcpy(info.label, c->super.label, sizeof(info.label));
 	*out = info;
 }
@@ -186,6 +189,7 @@ int core_get_region(struct core *c, uint32_t number, struct core_region_info *ou
 	out->media = region_media(r->region);
 	out->backend = region_backend(r->region);
 	memcpy(out->path, r->path, sizeof(out->path));
+	snprintf(out->refused, sizeof(out->refused), "%s", r->refused ? r->tag_fault : "");
 	return 0;
 }
 

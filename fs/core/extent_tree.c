@@ -23,7 +23,7 @@ static int decode(
 	if (!dr || blocks == 0 || file_block >= FILE_BLOCKS_MAX ||
 		blocks > FILE_BLOCKS_MAX - file_block)
 		return -EUCLEAN;
-	limit = region_bytes(dr->region) >> BLOCK_SHIFT;
+	limit = dr->media.bytes >> BLOCK_SHIFT;
 	if (run->region_block >= limit || blocks > limit - run->region_block)
 		return -EUCLEAN;
 	*out = (struct extent){

@@ -82,6 +82,10 @@ static int write_piece(const struct copying *cp, const struct piece *from, uint6
 	if (error)
 		return error;
 	store(from, &w);
+	if (is_data(from) && region_lost(from->region)) { /* what was copied is nobody's zeroes */
+		(void)file_write_end(cp->c, &w, 0);
+		return -EIO;
+	}
 	error = file_write_end(cp->c, &w, w.length);
 	if (!error)
 		*done = w.length;

@@ -7,6 +7,8 @@
  *
  * Changelog
  *   1.0  first format
+ *   1.1  media_tag behind each data region, media_roots.stamp and .next_stamp:
+ *        FEATURE_INCOMPAT_TAGS, without which there are none
  *
  * The metadata region ("meta"), in 4 KiB blocks:
  *
@@ -53,7 +55,7 @@
 #define HUGE_BLOCKS (HUGE_SIZE / BLOCK_SIZE)
 
 #define FORMAT_MAJOR 1
-#define FORMAT_MINOR 0
+#define FORMAT_MINOR 1
 
 /* Four readable bytes each, so that a hex dump tells what it shows. */
 #define MAGIC_SUPER 0x5053464cu   /* "LFSP" */
@@ -62,6 +64,7 @@
 #define MAGIC_GROUP 0x4753464cu   /* "LFSG" */
 #define MAGIC_INODE 0x4953464cu   /* "LFSI" */
 #define MAGIC_NODE 0x4e53464cu    /* "LFSN" */
+#define MAGIC_TAG 0x4453464cu     /* "LFSD", in data regions */
 
 struct media_head {
 	uint32_t magic;
@@ -75,7 +78,8 @@ static_assert(sizeof(struct media_head) == 16, "media_head");
 /* Unknown bits: compat may be mounted, ro_compat read-only, incompat not at all. */
 #define FEATURE_COMPAT_KNOWN 0ull
 #define FEATURE_RO_COMPAT_KNOWN 0ull
-#define FEATURE_INCOMPAT_KNOWN 0ull
+#define FEATURE_INCOMPAT_TAGS 1ull /* data regions are one mapping unit longer, with a media_tag */
+#define FEATURE_INCOMPAT_KNOWN FEATURE_INCOMPAT_TAGS
 
 #define DOMAINS_SINGLE 0u
 #define DOMAINS_UID 1u
@@ -126,9 +130,12 @@ struct media_roots {
 	struct media_head head;
 	struct media_root spaces;  /* space << 32 | group -> media_group */
 	struct media_root regions; /* region number -> media_region */
-	uint64_t reserved[506];
+	uint64_t stamp;            /* in the tags of all data regions ... */
+	uint64_t next_stamp;       /* ... or this one, while they are being stamped (tag.c) */
+	uint64_t reserved[504];
 };
 static_assert(sizeof(struct media_roots) == BLOCK_SIZE, "media_roots");
+static_assert(offsetof(struct media_roots, stamp) == 48, "media_roots.stamp");
 
 /* ---- journal (journal.h) --------------------------------------------------------------------- */
 
@@ -219,6 +226,19 @@ struct media_region { /* a value in the region tree */
 	uint32_t path_bytes;      /* REGION_KIND_EXTERNAL: that many bytes of path follow */
 };
 static_assert(sizeof(struct media_region) == 40, "media_region");
+
+struct media_tag { /* in the data region, at the offset that is its `bytes`: tag.c */
+	struct media_head head; /* covers what is before `stamp`; seed: the offset in the region */
+	uint8_t pool[16];       /* media_super.uuid */
+	uint8_t region[16];     /* media_region.uuid */
+	uint32_t number;
+	uint32_t reserved0;
+	uint64_t bytes; /* media_region.bytes */
+	uint64_t stamp; /* media_roots.stamp or .next_stamp; in a cache line of its own */
+	uint8_t reserved[4096 - 72];
+};
+static_assert(sizeof(struct media_tag) == BLOCK_SIZE, "media_tag");
+static_assert(offsetof(struct media_tag, stamp) == 64, "media_tag.stamp");
 
 /* ---- B+trees (btree.h) ----------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
  * before them is durable. Nothing else here depends on an order.
  */
 #include "format_pool.h"
+#include "tag.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -78,6 +79,7 @@ int format_plan(
 		.major = FORMAT_MAJOR,
 		.minor = FORMAT_MINOR,
 		.block_size = BLOCK_SIZE,
+		.incompat = FEATURE_INCOMPAT_TAGS,
 		.generation = 1,
 		.pool_bytes = pool_bytes,
 		.domains = format->domains,
@@ -85,8 +87,10 @@ int format_plan(
 		.creator_uid = geteuid(),
 		.created_sec = now.tv_sec,
 	};
-	if (getentropy(s->uuid, sizeof(s->uuid)) || getentropy(&s->hash_seed, sizeof(s->hash_seed)))
+	if (getentropy(s->uuid, sizeof(s->uuid)) ||
+		getentropy(&s->hash_seed, sizeof(s->hash_seed)) || tag_new_stamp(0, &c->stamp))
 		return diag_set(d, -errno, "no random numbers: %s", strerror(errno));
+	c->next_stamp = c->stamp;
 	s->uuid[6] = (s->uuid[6] & 0x0f) | 0x40; /* RFC 9562: version 4, random */
 	s->uuid[8] = (s->uuid[8] & 0x3f) | 0x80;
 	if (format->label)
@@ -128,7 +132,8 @@ static int store_heap(struct core *c)
 
 static int store_foundation(struct core *c, const struct journal_config *journal, struct diag *d)
 {
-	struct media_roots roots = {.head.magic = MAGIC_ROOTS};
+	struct media_roots roots = {
+		.head.magic = MAGIC_ROOTS, .stamp = c->stamp, .next_stamp = c->stamp};
 	uint64_t end = c->super.meta_bytes;
 	int error;
 

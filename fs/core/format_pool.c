@@ -10,6 +10,7 @@
  * pool's. A file given as `data` is not removed either; it loses its contents.
  */
 #include "format_pool.h"
+#include "tag.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -252,6 +253,39 @@ static int find_external(struct making *m, bool *exists)
 	return 0;
 }
 
+/* What a file or device that is there has for content: all but the unit that its tag takes. */
+static uint64_t content_bytes(const struct region *region)
+{
+	return region_bytes(region) - region_alignment(region);
+}
+
+static int check_existing(struct making *m, const char *name)
+{
+	const struct core_format *f = m->format;
+	uint64_t bytes = region_bytes(m->data);
+	struct media_tag tag;
+	char uuid[37];
+
+	if (bytes > POOL_BYTES_MAX)
+		return diag_set(m->d, -EINVAL, "%s is larger than 64 TiB", name);
+	if (bytes < CORE_POOL_BYTES_MIN + region_alignment(m->data))
+		return diag_set(m->d, -EINVAL,
+			"%s is smaller than 1 MiB and the %" PRIu64 " KiB behind it that a region "
+			"takes for its tag",
+			name, region_alignment(m->data) >> 10);
+	if (f->pool_bytes && f->pool_bytes != bytes && f->pool_bytes != content_bytes(m->data))
+		return diag_set(m->d, -EINVAL,
+			"%s is %" PRIu64 " bytes, and that is the pool's size: leave -s out", name,
+			bytes);
+	/* A file with contents is refused whatever they are, and looking at a hole may fill it. */
+	if (f->force || region_backend(m->data) != BACKEND_DEVDAX || !tag_found(m->data, &tag))
+		return 0;
+	core_uuid_text(tag.pool, uuid);
+	return diag_set(m->d, -EEXIST,
+		"%s is data region %" PRIu32 " of the leasefs pool %s: -f destroys it", name,
+		tag.number, uuid);
+}
+
 static int open_data(struct making *m, uint64_t bytes, bool create)
 {
 	const struct core_format *f = m->format;
@@ -260,7 +294,8 @@ static int open_data(struct making *m, uint64_t bytes, bool create)
 		.path = *m->external ? m->external : "data.0",
 		.bytes = create ? bytes : 0,
 		.mode = f->lease_gid == UINT32_MAX ? 0600 : 0660,
-		.flags = (create ? REGION_CREATE : 0) | (*m->external ? REGION_EXCLUSIVE : 0),
+		.flags = (create ? REGION_CREATE | REGION_TAIL : 0) |
+			 (*m->external ? REGION_EXCLUSIVE : 0),
 		.durability = DURABILITY_RELAXED,
 	};
 	int error = region_open(&options, &m->data, m->d);
@@ -273,15 +308,7 @@ static int open_data(struct making *m, uint64_t bytes, bool create)
 			fchmod(region_fd(m->data), 0660)))
 		return diag_set(m->d, -errno, "%s cannot be given to group %u: %s", options.path,
 			f->lease_gid, strerror(errno));
-	if (!create && region_bytes(m->data) > POOL_BYTES_MAX)
-		return diag_set(m->d, -EINVAL, "%s is larger than 64 TiB", options.path);
-	if (!create && region_bytes(m->data) < CORE_POOL_BYTES_MIN)
-		return diag_set(m->d, -EINVAL, "%s is smaller than 1 MiB", options.path);
-	if (!create && f->pool_bytes && f->pool_bytes != region_bytes(m->data))
-		return diag_set(m->d, -EINVAL,
-			"%s is %" PRIu64 " bytes, and that is the pool's size: leave -s out",
-			options.path, region_bytes(m->data));
-	return 0;
+	return create ? 0 : check_existing(m, options.path);
 }
 
 /* What the files of a directory map in: 2 MiB on hugetlbfs. */
@@ -316,7 +343,7 @@ static int plan(struct making *m)
 			error = open_data(m, 0, false);
 	}
 	if (m->data)
-		m->pool_bytes = region_bytes(m->data);
+		m->pool_bytes = content_bytes(m->data);
 	return error ? error : format_plan(m->c, f, m->pool_bytes, m->d);
 }
 

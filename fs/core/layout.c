@@ -25,6 +25,7 @@ struct listing {
 	unsigned count;
 	uint64_t next;
 	bool broken; /* a mapping unit may be written in part */
+	bool lost;   /* of what was listed, something stands in a region that is lost */
 };
 
 /* It shares a unit with what is not in it; with the rest of itself, where the listing begins amid
@@ -52,6 +53,7 @@ static int list_piece(void *context, const struct piece *piece)
 		e->region = piece->region_number;
 		e->region_offset = piece->region_offset;
 		e->state = piece->unwritten ? CORE_EXTENT_UNWRITTEN : CORE_EXTENT_WRITTEN;
+		l->lost |= region_lost(piece->region);
 	}
 	l->next = piece->offset + piece->length;
 	l->broken |= is_broken(piece);
@@ -79,6 +81,7 @@ static int list(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
 	l->next = offset;
 	l->count = 0;
 	l->broken = false;
+	l->lost = false;
 	if (!error && !S_ISREG(record->mode))
 		error = -EINVAL;
 	if (!error)
@@ -342,6 +345,9 @@ int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint
 
 	if (error)
 		return error;
+	/* Whatever a holder would map there, it is not the file. */
+	if (l.lost)
+		return -EIO;
 	*count = l.count;
 	*next = l.next;
 	return 0;

@@ -33,6 +33,8 @@ struct data_region {
 	char path[4096]; /* absolute */
 	struct region *region;
 	struct space *space;
+	char *tag_fault; /* why it is not taken for the pool's region (tag.h); NULL: it is */
+	bool refused;    /* for that reason nothing of it is used */
 };
 
 #define CORE_REGIONS_MAX 4096u
@@ -55,6 +57,7 @@ struct core {
 	uint64_t recovered_inodes;
 	double open_seconds;
 	uint64_t roots; /* offset of media_roots */
+	uint64_t stamp, next_stamp; /* those of media_roots; change while it is opened, by tag.c */
 	const struct core_progress *progress; /* mkfs's, or NULL */
 
 	pthread_mutex_t rename_lock;
@@ -115,6 +118,7 @@ int core_open_spaces(struct core *c, struct diag *d);
 /*
  * All data regions durable; takes no lock. A lost one (region.h) is passed over: its files have
  * their errors, and what an owner does to their own region must not stop everybody else's commits.
+ * One that was refused when the pool was opened is none to begin with.
  */
 int core_sync_regions(struct core *c, bool *lost);
 /* journal_sync(), by those who may write: that the media failed earlier is their -EIO as well. */
@@ -155,6 +159,7 @@ struct btree tables_tree(struct core *c); /* owner 0 */
 int tables_add_region(struct core *c, uint32_t number, const struct media_region *media,
 	const char *external, struct region *region);
 void tables_close(struct core *c);
+void core_uuid_text(const uint8_t uuid[16], char out[37]);
 #define REGION_PATH_MAX (BTREE_VALUE_MAX - sizeof(struct media_region))
 
 /*

@@ -291,7 +291,8 @@ int region_open(const struct region_options *options, struct region **out, struc
 	if (!error && (options->flags & REGION_EXCLUSIVE))
 		error = lock_whole(r, options->path, d);
 	if (!error && create)
-		error = region_reserve_new(r, options->path, options->bytes, d);
+		error = region_reserve_new(r, options->path,
+			options->bytes + (options->flags & REGION_TAIL ? r->alignment : 0), d);
 	else if (!error)
 		error = check_size(r, options, d);
 	if (error)

@@ -38,6 +38,7 @@ struct region;
 #define REGION_CREATE 1u        /* O_EXCL: make the file, `bytes` long, sparse where that can be */
 #define REGION_PRIVATE_VIEW 2u  /* working view apart from the durable one (page cache, relaxed) */
 #define REGION_READ_ONLY 4u     /* for fsck -n and status: writes are programmers' errors */
+#define REGION_TAIL 16u         /* REGION_CREATE: one mapping unit longer than `bytes` */
 #define REGION_EXCLUSIVE 8u     /* -EBUSY if another has it so: two pools on one device */
 
 struct region_options {
@@ -75,6 +76,8 @@ bool region_has_private_view(const struct region *r);
 /* Somebody cut the file short, or the media failed, under the mapping: what is read may be zeroes,
  * and reserving, flushing and syncing are -EIO until it is opened again. */
 bool region_lost(const struct region *r);
+/* It is another one than was meant: zeroes in memory take its place, and it is lost. 0 or -errno. */
+int region_refuse(struct region *r);
 
 /* Space that the backing filesystem could still give, bytes; what is reserved already apart. */
 uint64_t region_backing_free(const struct region *r);

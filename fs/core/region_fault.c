@@ -114,6 +114,18 @@ void region_fault_forget(struct region *r)
 	pthread_mutex_unlock(&lock);
 }
 
+int region_refuse(struct region *r)
+{
+	void *at = mmap(r->durable, r->durable_mapped, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+
+	assert(r->working == r->durable);
+	if (at == MAP_FAILED)
+		return -errno;
+	atomic_store_explicit(&r->lost, true, memory_order_release);
+	return 0;
+}
+
 bool region_lost(const struct region *r)
 {
 	return atomic_load_explicit(&r->lost, memory_order_acquire);

@@ -205,6 +205,8 @@ int region_unreserve(struct region *r, uint64_t offset, uint64_t bytes)
 	assert(offset <= r->bytes && bytes <= r->bytes - offset);
 	if (r->read_only)
 		return -EROFS;
+	if (region_lost(r))
+		return -EIO;
 	if (!r->reserved)
 		return 0;
 

@@ -14,6 +14,7 @@
  * under it.
  */
 #include "tables_impl.h"
+#include "tag.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +54,7 @@ void tables_close_region(struct data_region *r)
 	if (r->space)
 		space_close(r->space);
 	region_close(r->region);
+	free(r->tag_fault);
 	free(r);
 }
 
@@ -147,10 +149,12 @@ static const char *region_value_fault(struct core *c, const struct btree_item *i
 
 /*
  * An owner has the right to cut or stretch the file of their region (region_fault.c). That costs
- * them what was in it; it must not keep everybody else's files from being mounted.
+ * them what was in it, and the tag behind it with the use of the region; it must not keep everybody
+ * else's files from being mounted.
  */
 static void restore_size(struct core *c, const char *name, const struct media_region *media)
 {
+	uint64_t bytes = media->bytes + tag_room(&c->super, media);
 	struct stat st;
 	int fd;
 
@@ -161,9 +165,29 @@ static void restore_size(struct core *c, const char *name, const struct media_re
 	if (fd < 0)
 		return; /* region_open() has the sentence for that */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == media->owner_uid &&
-		(uint64_t)st.st_size != media->bytes && ftruncate(fd, (off_t)media->bytes))
+		(uint64_t)st.st_size != bytes && ftruncate(fd, (off_t)bytes))
 		errno = 0; /* and for this */
 	close(fd);
+}
+
+/* What is not the pool's is refused with the pool, or, if it is one owner's, on its own. */
+static int judge_tag(struct core *c, struct data_region *r, struct diag *d)
+{
+	struct diag why = {0};
+	int error = tag_check(c, r, &why);
+
+	if (!error)
+		return 0;
+	if (!c->options.accept_regions && c->super.domains != DOMAINS_UID)
+		return diag_set(d, error, "%s", why.text);
+	r->tag_fault = strdup(why.text);
+	if (!r->tag_fault)
+		return diag_set(d, -ENOMEM, "out of memory");
+	if (c->options.accept_regions)
+		return 0;
+	r->refused = true;
+	error = region_refuse(r->region);
+	return error ? diag_set(d, error, "%s: %s", r->path, strerror(-error)) : 0;
 }
 
 static int load_region(void *context, const struct btree_item *item)
@@ -196,7 +220,7 @@ static int load_region(void *context, const struct btree_item *item)
 		options.path = external;
 		options.flags |= REGION_EXCLUSIVE;
 	}
-	options.bytes = media.bytes;
+	options.bytes = media.bytes + tag_room(&c->super, &media);
 	restore_size(c, name, &media);
 	error = region_open(&options, &region, load->d);
 	if (error)
@@ -212,6 +236,11 @@ static int load_region(void *context, const struct btree_item *item)
 		media.kind == REGION_KIND_EXTERNAL ? external : NULL, region, &r);
 	if (error)
 		return diag_set(load->d, error, "%s: %s", options.path, strerror(-error));
+	error = judge_tag(c, r, load->d);
+	if (error) {
+		tables_close_region(r);
+		return error;
+	}
 	tables_publish(c, r);
 	return 0;
 }
@@ -303,6 +332,8 @@ int tables_load(struct core *c, struct diag *d)
 	if (error)
 		return diag_set(d, error, "the root table is damaged: run fsck.leasefs");
 	const struct media_roots *roots = object;
+	c->stamp = roots->stamp;
+	c->next_stamp = roots->next_stamp;
 	error = btree_walk(&tree, NULL, &roots->regions, 0, load_region, &load);
 	if (!error)
 		error = btree_walk(&tree, NULL, &roots->spaces, 0, load_group, &load);

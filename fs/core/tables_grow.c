@@ -5,6 +5,7 @@
  * tables.c.
  */
 #include "tables_impl.h"
+#include "tag.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -204,7 +205,10 @@ int tables_add_region(struct core *c, uint32_t number, const struct media_region
 	error = tables_make_region(c, number, media, external, region, &r);
 	if (error)
 		return error;
-	error = enter_all_groups(c, r);
+	if (tag_room(&c->super, media))
+		error = tag_write(c, r); /* what is in the table has one */
+	if (!error)
+		error = enter_all_groups(c, r);
 	if (!error)
 		error = enter_region(c, r); /* and nothing after it can fail */
 	if (error) {
@@ -239,12 +243,16 @@ static int make_data_file(struct core *c, const char *name, uint32_t uid, struct
 		.path = name,
 		.bytes = c->super.pool_bytes,
 		.mode = 0600,
-		.flags = REGION_CREATE,
+		.flags = REGION_CREATE |
+			 (c->super.incompat & FEATURE_INCOMPAT_TAGS ? REGION_TAIL : 0),
 		.durability = c->options.durability,
 	};
 	int error = region_open(&options, out, NULL);
 
-	if (error == -EEXIST) { /* invariant 1: not in the region tree, so nobody's */
+	/* Invariant 1: not in the region tree, so nobody's; unless this tree is an old copy. */
+	if (error == -EEXIST && !tags_all_sound(c))
+		return -EIO;
+	if (error == -EEXIST) {
 		if (unlinkat(c->dir_fd, name, 0) && errno != ENOENT)
 			return -errno;
 		error = region_open(&options, out, NULL);

@@ -126,11 +126,32 @@ static bool ask(struct verify *v, const struct verify_finding *finding)
 	return !o->confirm || o->confirm(o->context, finding);
 }
 
+/* `known_bytes` of the text tell one finding from another. True: queue the repair. */
+static bool tell(struct verify *v, const struct verify_finding *finding, size_t known_bytes)
+{
+	uint64_t hash = XXH3_64bits(finding->text, known_bytes) | 1;
+	bool room = answers_grow(v), yes;
+	struct answer *known = room ? answer_slot(v, hash) : NULL;
+
+	if (known && known->hash) {
+		yes = known->yes;
+	} else {
+		yes = ask(v, finding);
+		if (known) {
+			*known = (struct answer){.hash = hash, .yes = yes};
+			v->answer_count++;
+		}
+	}
+	if (!yes)
+		v->pass_findings++;
+	return yes;
+}
+
 bool verify_found(struct verify *v, uint64_t ino, const char *remedy, const char *format, ...)
 {
 	char text[1600];
 	va_list arguments;
-	struct verify_finding finding = {
+	const struct verify_finding finding = {
 		.phase = v->phase,
 		.ino = ino,
 		.repairing = v->options->repair && remedy,
@@ -142,26 +163,18 @@ bool verify_found(struct verify *v, uint64_t ino, const char *remedy, const char
 	va_end(arguments);
 	if (n < 0 || (size_t)n >= sizeof(text))
 		n = (int)sizeof(text) - 1;
-	/* Known by what was found, not by what is done about it. */
-	uint64_t hash = XXH3_64bits(text, (size_t)n) | 1;
 	snprintf(text + n, sizeof(text) - (size_t)n, "; %s%s",
 		remedy ? (v->options->repair ? "will be " : "would be ") : "",
 		remedy ? remedy : "this cannot be repaired");
+	/* Known by what was found, not by what is done about it. */
+	return tell(v, &finding, (size_t)n);
+}
 
-	bool room = answers_grow(v), yes;
-	struct answer *known = room ? answer_slot(v, hash) : NULL;
-	if (known && known->hash) {
-		yes = known->yes;
-	} else {
-		yes = ask(v, &finding);
-		if (known) {
-			*known = (struct answer){.hash = hash, .yes = yes};
-			v->answer_count++;
-		}
-	}
-	if (!yes)
-		v->pass_findings++;
-	return yes;
+void verify_found_foreign(struct verify *v, const char *sentence)
+{
+	const struct verify_finding finding = {.phase = v->phase, .text = sentence};
+
+	(void)tell(v, &finding, strlen(sentence));
 }
 
 int verify_queue(struct verify *v, const struct repair *repair)

@@ -35,6 +35,7 @@ uint64_t bitset_take(struct bitset *b, uint64_t first, uint64_t count);
 
 enum repair_kind {
 	REPAIR_SUPERS,
+	REPAIR_TAG,         /* a: number of the region */
 	REPAIR_MISSING,     /* space, a: unit, b: count: set the bits */
 	REPAIR_ROOT,        /* a new root directory */
 	REPAIR_CLEAR_INODE, /* ino: give the number back */
@@ -109,6 +110,9 @@ struct verify {
  */
 bool verify_found(struct verify *v, uint64_t ino, const char *remedy, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The same for a region that is not the pool's: nothing can be done here, and the sentence says what
+ * can. */
+void verify_found_foreign(struct verify *v, const char *sentence);
 int verify_queue(struct verify *v, const struct repair *repair); /* -ENOMEM */
 void verify_progress(struct verify *v, uint64_t done, uint64_t total);
 

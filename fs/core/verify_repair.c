@@ -9,10 +9,12 @@
 #include "verify_repair.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "dir.h"
+#include "tag.h"
 
 struct space *verify_space(struct verify *v, uint32_t id)
 {
@@ -321,6 +323,18 @@ static int write_supers(struct verify *v)
 	return super_write(v->core->meta_region, &super);
 }
 
+static int write_tag(struct verify *v, uint32_t number)
+{
+	struct data_region *region = tables_region(v->core, number);
+	int error = tag_write(v->core, region);
+
+	if (error == 0) {
+		free(region->tag_fault);
+		region->tag_fault = NULL;
+	}
+	return error;
+}
+
 int verify_repair(struct verify *v, const struct repair *r)
 {
 	struct tx *tx;
@@ -329,6 +343,8 @@ int verify_repair(struct verify *v, const struct repair *r)
 	switch (r->kind) {
 	case REPAIR_SUPERS:
 		return write_supers(v);
+	case REPAIR_TAG:
+		return write_tag(v, (uint32_t)r->a);
 	case REPAIR_PAYLOAD:
 	case REPAIR_XATTRS:
 		return verify_rebuild(v, r->ino, r->kind == REPAIR_XATTRS);

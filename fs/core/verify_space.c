@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * verify_space.c - phase 2: the heap's fixed blocks, the trees of the space and region tables, and
- * what they say is taken: bitmaps and inode tables.
+ * what they say is taken: bitmaps and inode tables; and the tags of data regions.
  *
  * core_open() believes these tables and refuses a pool whose tables make no sense, so that their
  * entries are known to be sane here; what can still be found is two owners of one block.
@@ -56,6 +56,25 @@ static int on_group(void *context, const struct btree_item *item)
 	return 0;
 }
 
+/* Whether a file is the pool's region nobody can tell but who is asked. */
+static int check_tags(struct verify *v)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < v->region_count; i++) {
+		const struct data_region *region = tables_region(v->core, i);
+
+		if (!region || !region->tag_fault)
+			continue;
+		if (!v->core->options.accept_regions)
+			verify_found_foreign(v, region->tag_fault);
+		else if (verify_found(
+				 v, 0, "given a new tag, as the pool's", "%s", region->tag_fault))
+			r = verify_queue(v, &(struct repair){.kind = REPAIR_TAG, .a = i});
+	}
+	return r;
+}
+
 int verify_spaces(struct verify *v)
 {
 	struct core *c = v->core;
@@ -77,5 +96,5 @@ int verify_spaces(struct verify *v)
 	if (r == 0)
 		r = verify_tree(
 			v, 0, &roots->regions, "region table", NULL, NULL, NULL, &damaged, &repair);
-	return r;
+	return r == 0 ? check_tags(v) : r;
 }

@@ -83,6 +83,16 @@ static void log_recovery(struct daemon *d)
 			(unsigned long long)info.recovered_inodes, info.open_seconds);
 }
 
+static void log_refused(struct daemon *d)
+{
+	struct core_region_info region;
+
+	for (uint32_t i = 0; core_next_region(d->core, i, &i) == 0; i++)
+		if (core_get_region(d->core, i, &region) == 0 && region.refused[0] != '\0')
+			log_error("%s. Until then files of user %u cannot be read or written",
+				region.refused, region.owner_uid);
+}
+
 static int close_pool(struct daemon *d)
 {
 	core_put(d->core, d->root, 2);
@@ -147,6 +157,7 @@ static void became_ready(struct daemon *d, struct waiting *w)
 	(void)mountpoint_device(d->options->mountpoint, &w->device);
 	w->hooks->usable(w->hooks->context);
 	log_recovery(d);
+	log_refused(d);
 }
 
 /* How long to wait before everything is synced once more; -1: no media here needs it. */

@@ -216,7 +216,7 @@ void media_place(const char *directory)
 void media_make(enum media_kind kind)
 {
 	struct core_format format = {
-		.pool_bytes = MEDIA_DATA_BYTES,
+		.pool_bytes = MEDIA_POOL_BYTES,
 		.meta_bytes = MEDIA_META_BYTES,
 		.lease_gid = ~0u,
 	};

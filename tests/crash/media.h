@@ -22,7 +22,8 @@
 
 enum { MEDIA_META, MEDIA_DATA, MEDIA_REGIONS };
 #define MEDIA_META_BYTES (8ull << 20)
-#define MEDIA_DATA_BYTES (4ull << 20)
+#define MEDIA_POOL_BYTES (4ull << 20)
+#define MEDIA_DATA_BYTES (MEDIA_POOL_BYTES + 4096) /* with the region's tag */
 
 enum media_kind { MEDIA_PMEM, MEDIA_STRICT, MEDIA_RELAXED, MEDIA_KINDS };
 extern const char *const media_names[MEDIA_KINDS];

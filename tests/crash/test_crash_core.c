@@ -32,7 +32,8 @@
 
 #define OPERATIONS_MAX 2000u
 #define META_BYTES (8ull << 20)
-#define DATA_BYTES (4ull << 20)
+#define POOL_BYTES (4ull << 20)
+#define DATA_BYTES (POOL_BYTES + 4096) /* with the tag */
 
 enum { META, DATA, REGIONS };
 enum mark { MARK_BEGIN = 1, MARK_ACKNOWLEDGED, MARK_SYNCED };
@@ -324,7 +325,7 @@ static void record_run(unsigned seed)
 {
 	const struct core_format format = {
 		.pool = pool,
-		.pool_bytes = DATA_BYTES,
+		.pool_bytes = POOL_BYTES,
 		.meta_bytes = META_BYTES,
 		.lease_gid = ~0u,
 		.force = true,

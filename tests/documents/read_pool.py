@@ -32,8 +32,9 @@ UNITS_IN_GROUP = 32256
 PIECE = 1024  # of extended attributes and of long symbolic links
 UNKNOWN = 2**64 - 1
 
-SUPER, JOURNAL, RECORD, ROOTS, BITMAP, INODE_MAGIC, NODE = (
-    b"LFSP", b"LFSJ", b"LFSR", b"LFST", b"LFSG", b"LFSI", b"LFSN")
+SUPER, JOURNAL, RECORD, ROOTS, BITMAP, INODE_MAGIC, NODE, TAG = (
+    b"LFSP", b"LFSJ", b"LFSR", b"LFST", b"LFSG", b"LFSI", b"LFSN", b"LFSD")
+TAGS = 1  # of the incompatible features
 WRITE, SET_BITS, CLEAR_BITS = 1, 2, 3
 NOTHING, EXTENTS, TREE, TARGET = 0, 1, 2, 3  # an inode's payload
 
@@ -103,7 +104,7 @@ class Meta:
         block = self.object(offset, SUPER)
         it = Super(*struct.unpack_from("<HHIQQQ16sQQQQQQQIII4xQQ32s", block, 16))
         require(it.major == 1, "format %d.%d", it.major, it.minor)
-        require(it.incompat == 0, "incompatible features %#x", it.incompat)
+        require(it.incompat & ~TAGS == 0, "incompatible features %#x", it.incompat)
         require(it.block_size == BLOCK, "blocks of %d bytes", it.block_size)
         require(it.meta_bytes == len(self.map), "meta has %d bytes, not %d", len(self.map),
                 it.meta_bytes)
@@ -258,12 +259,29 @@ class Pool:
             self.spaces[key >> 32, key & 0xffffffff] = bitmap, table, units
         self.regions = {number: self.read_region(number, value)
                         for number, value in self.tree(roots[32:48], 0)}
+        if self.superblock.incompat & TAGS:
+            for number in self.regions:
+                self.check_tag(number, struct.unpack_from("<QQ", roots, 48))
 
     def read_region(self, number, value):
         uuid, bytes, kind, owner, shift, length = struct.unpack_from("<16sQIIII", value)
         path = value[40:40 + length] if kind else b"data.%d" % number
         return Region(uuid, bytes, kind, owner, shift,
                       os.path.join(os.fsencode(self.directory), path))
+
+    # ---- Tags of data regions
+
+    def check_tag(self, number, stamps):
+        region = self.regions[number]
+        tag = self.region_bytes(number, region.bytes // BLOCK, 1)
+        sound = tag[:8] + bytes_of_zero(8) + tag[16:64]
+        require(tag[:4] == TAG and struct.unpack_from("<Q", tag, 8)[0] == xxh3(sound, region.bytes),
+                "there is no tag in %s", os.fsdecode(region.path))
+        require(struct.unpack_from("<16s16sIIQ", tag, 16) ==
+                (self.superblock.uuid, region.uuid, number, 0, region.bytes),
+                "%s is another region", os.fsdecode(region.path))
+        require(struct.unpack_from("<Q", tag, 64)[0] in stamps,
+                "%s or meta is an old copy", os.fsdecode(region.path))
 
     def region_bytes(self, number, block, count):
         require(number in self.regions, "there is no region %d", number)

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * fuzz_pool.c - pool images: a mount's recovery and reading, and the checker, on damaged metadata.
+ * fuzz_pool.c - pool images: a mount's recovery and reading, and the checker, on damaged metadata
+ * and a damaged tag of the data region.
  *
  * An input is a list of changes to the metadata of a pool that has something of everything:
  *
  *     1 byte   bit 7: leave the checksum wrong; else the object's is made good again, so that what
  *              looks at the field is tried, and not only the checksum
+ *              bit 6: the object is the tag, whichever is named
  *              bits 0 to 2: how many bytes follow as the new value, less one
  *     2 bytes  which object
  *     2 bytes  where in it
  *     value
  *
  * Then: opened as by a mount, everything read, some of it changed, checked with repair; after a
- * check that leaves nothing the pool must be clean for the next one.
+ * check that leaves nothing the pool must be clean for the next one. If its region is refused, the
+ * checker must be able to take it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "format.h"
 #include "tx.h"
@@ -35,7 +39,9 @@
 static struct scratch_pool pool;
 static uint8_t *good; /* the metadata of the pool, closed in good order */
 static uint64_t meta_bytes;
-static int meta_fd;
+static int meta_fd, data_fd;
+static uint64_t data_bytes; /* where the tag begins */
+static struct media_tag good_tag;
 static struct {
 	uint64_t offset;
 	size_t bytes;
@@ -63,9 +69,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	verify_pool_make(&pool);
 	meta_bytes = pool.c->super.meta_bytes;
+	data_bytes = pool.c->super.pool_bytes;
 	MUST(core_close(pool.c) == 0);
 	snprintf(path, sizeof(path), "%s/meta", pool.path);
 	meta_fd = open(path, O_RDWR | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%s/data.0", pool.path);
+	data_fd = open(path, O_RDWR | O_CLOEXEC);
+	MUST(data_fd >= 0);
+	MUST(pread(data_fd, &good_tag, sizeof(good_tag), (off_t)data_bytes) == BLOCK_SIZE);
 	good = malloc(meta_bytes);
 	MUST(meta_fd >= 0 && good);
 	MUST(pread(meta_fd, good, meta_bytes, 0) == (ssize_t)meta_bytes);
@@ -81,7 +92,13 @@ static void put(uint64_t offset, const void *bytes, size_t count)
 	MUST(pwrite(meta_fd, bytes, count, (off_t)offset) == (ssize_t)count);
 }
 
-/* Writes back what an input has changed: blocks that differ. */
+static void put_tag(const struct media_tag *tag)
+{
+	MUST(pwrite(data_fd, tag, sizeof(*tag), (off_t)data_bytes) == BLOCK_SIZE);
+}
+
+/* Writes back what an input has changed: blocks that differ; and the tag, that each opening stamps.
+ */
 static void restore(void)
 {
 	uint8_t *now = mmap(NULL, meta_bytes, PROT_READ, MAP_SHARED, meta_fd, 0);
@@ -91,6 +108,21 @@ static void restore(void)
 		if (memcmp(now + at, good + at, BLOCK_SIZE))
 			put(at, good + at, BLOCK_SIZE);
 	munmap(now, meta_bytes);
+	put_tag(&good_tag);
+}
+
+static void change_tag(const uint8_t *data, size_t width)
+{
+	const size_t covered = offsetof(struct media_tag, stamp);
+	size_t at = (data[3] | (size_t)data[4] << 8) % (covered + sizeof(uint64_t) - width);
+	struct media_tag tag = good_tag;
+
+	memcpy((uint8_t *)&tag + at, data + 5, width);
+	if (!(data[0] & 0x80)) {
+		tag.head.checksum = 0;
+		tag.head.checksum = XXH3_64bits_withSeed(&tag, covered, data_bytes);
+	}
+	put_tag(&tag);
 }
 
 /* Applies the change that begins at `data`; returns how long it was, 0: no more. */
@@ -105,6 +137,10 @@ static size_t apply(const uint8_t *data, size_t size)
 	width = (data[0] & 7u) + 1;
 	if (size < 5 + width)
 		return 0;
+	if (data[0] & 0x40) {
+		change_tag(data, width);
+		return 5 + width;
+	}
 	object = (data[1] | (size_t)data[2] << 8) % object_count;
 	at = (data[3] | (size_t)data[4] << 8) % (objects[object].bytes - width);
 	memcpy(copy, good + objects[object].offset, objects[object].bytes);
@@ -180,7 +216,7 @@ static void use(struct core *c, bool change)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct verify_options repair = {.repair = true};
-	const struct core_options options = {.pool = pool.path};
+	struct core_options options = {.pool = pool.path};
 	struct verify_report report = {0};
 	struct core *c;
 	struct diag d;
@@ -195,6 +231,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	error = core_open(&options, &c, &d);
 	if (error == -EUCLEAN && verify_rescue(&options, &repair, &report, &d) == 0)
 		error = core_open(&options, &c, &d);
+	if (error == -EMEDIUMTYPE) {
+		MUST(d.text[0] != '\0');
+		options.accept_regions = true;
+		error = core_open(&options, &c, &d);
+	}
 	if (error == 0) {
 		use(c, change);
 		MUST(verify_core(c, &repair, &report) == 0);

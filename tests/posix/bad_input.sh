@@ -57,6 +57,37 @@ case_truncated_pool() {
 	refuses_mount "damaged|missing|region|no such file|fsck" cut
 }
 
+# A data region of another pool, an old copy, or an empty one, all of the right size: neither the
+# mount nor the checker takes it, each says what it is, and all is well with the right one.
+case_foreign_region() {
+	local pool other uuid status=0
+	need_pool
+	make_filled_pool pool
+	make_filled_pool other
+	pool=$(pool_path pool) other=$(pool_path other)
+	pool_spoiled pool
+	cp -a "$pool/data.0" right
+	uuid=$(fsck.leasefs -nv "$other" | sed -n 's/.* uuid \([0-9a-f-]*\).*/\1/p')
+	cp "$other/data.0" "$pool/data.0"
+	refuses_mount "pool/data.0 should be data region 0 of pool .*: it is region 0 of pool $uuid\." pool
+	refuses "should be data region 0" fsck.leasefs -y "$pool"
+	cmp "$other/data.0" "$pool/data.0" || fail "something was written to it"
+	truncate -s 0 "$pool/data.0"
+	truncate -s "$(stat -c %s right)" "$pool/data.0"
+	refuses_mount "zeroes stand where its tag should" pool
+	cp right "$pool/data.0"
+	pool_mount pool
+	[ "$(cat "$MNT/dir/file7")" = 7 ] || fail "the right one is not right"
+	pool_unmount pool
+	cp right "$pool/data.0"
+	refuses_mount "one of the two is an old copy" pool
+	refuses "would be given a new tag" fsck.leasefs -n --retag "$pool"
+	fsck.leasefs -y --retag "$pool" || status=$?
+	[ "$status" -eq 1 ] || fail "fsck.leasefs --retag ended with $status"
+	pool_mount pool
+	[ "$(cat "$MNT/dir/file7")" = 7 ] || fail "the copy is not what it was"
+}
+
 # A superblock of another version, or with features that we do not know, is valid but not ours.
 case_foreign_version() {
 	need_pool
@@ -71,7 +102,7 @@ case_foreign_version() {
 	forge_super "$(pool_path pool)/meta" major 1
 	forge_super "$(pool_path pool)/meta" incompat 0x8000000000000000
 	refuses_mount "feature|version" pool
-	forge_super "$(pool_path pool)/meta" incompat 0
+	forge_super "$(pool_path pool)/meta" incompat 1 # as mkfs.leasefs had it
 	forge_super "$(pool_path pool)/meta" ro_compat 0x4000
 	if pool_try pool; then
 		MNT=$(mount_path pool)

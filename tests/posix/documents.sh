@@ -80,6 +80,7 @@ case_read_pool_of_another_boot() {
 
 # What is damaged is refused, and what was changed is seen.
 case_read_pool_damaged() {
+	local damaged
 	need_pool
 	pool_make pool 16M
 	pool_mount pool
@@ -91,7 +92,12 @@ case_read_pool_damaged() {
 	cp "$(pool_path pool)/data.0" data.0
 	sed -i 's/1.1000500/1.1000501/' "$(pool_path pool)/data.0"
 	refuses "sha256 is" reads_as_shown pool
-	cp data.0 "$(pool_path pool)/data.0"
+	for damaged in 3:"there is no tag" 20:"there is no tag" 64:"is an old copy"; do
+		printf x | dd of="$(pool_path pool)/data.0" bs=1 seek=$(((16 << 20) + ${damaged%%:*})) \
+			conv=notrunc status=none
+		refuses "${damaged#*:}" read_pool "$(pool_path pool)"
+		cp data.0 "$(pool_path pool)/data.0"
+	done
 	reads_as_shown pool
 	PYTHONPATH=$DOCUMENTS python3 - "$(pool_path pool)" <<-'PYTHON'
 		import sys

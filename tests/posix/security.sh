@@ -137,6 +137,37 @@ case_daemons_process() { attack daemons_process; }
 case_races_with_chown() { attack races_with_chown; }
 case_accountable_process() { attack accountable_process; }
 
+# An owner writes over the tag of their own region: they lose the use of it until root sets it right,
+# and nobody else loses anything.
+case_own_region_tag() {
+	local region status=0
+	need_pool
+	need_root
+	pool_make pool 64M --domains=uid
+	pool_mount pool
+	echo mine >"$MNT/mine"
+	chown 1001 "$MNT/mine"
+	echo yours >"$MNT/yours"
+	chown 1002 "$MNT/yours"
+	region=$(find "$(pool_path pool)" -name 'data.*' -uid 1001)
+	setpriv --reuid=1001 --regid=1001 --clear-groups \
+		dd if=/dev/urandom of="$region" bs=4096 seek=$((64 << 8)) count=1 conv=notrunc status=none
+	pool_unmount pool
+	pool_spoiled pool
+	pool_mount pool
+	refuses "input/output error" cat "$MNT/mine"
+	[ "$(cat "$MNT/yours")" = yours ] || fail "the others' files are gone"
+	echo more >>"$MNT/yours"
+	grep -q "$region should be data region.*files of user 1001 cannot be" "$CASE_DIR/pool.log" ||
+		fail "the log does not say so"
+	pool_unmount pool
+	refuses "something else stands where its tag should" fsck.leasefs -y "$(pool_path pool)"
+	fsck.leasefs -y --retag "$(pool_path pool)" || status=$?
+	[ "$status" -eq 1 ] || fail "fsck.leasefs --retag ended with $status"
+	pool_mount pool
+	[ "$(cat "$MNT/mine")" = mine ] || fail "the owner's file is gone"
+}
+
 # And the pool can be mounted again: what was not his is there.
 case_own_region_cut() {
 	attack own_region_cut

@@ -4,6 +4,7 @@
  */
 #include "pool_fixture.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,22 @@ void expect_open(bool read_only, int expected, const char *part)
 	if (!error)
 		core_abandon(c);
 	expect(error, expected, &d, part);
+}
+
+void get_block(const char *name, uint64_t offset, void *block)
+{
+	int fd = open(in_pool(name), O_RDONLY);
+
+	assert_int_equal(pread(fd, block, BLOCK_SIZE, (off_t)offset), BLOCK_SIZE);
+	assert_int_equal(close(fd), 0);
+}
+
+void put_block(const char *name, uint64_t offset, const void *block)
+{
+	int fd = open(in_pool(name), O_WRONLY);
+
+	assert_int_equal(pwrite(fd, block, BLOCK_SIZE, (off_t)offset), BLOCK_SIZE);
+	assert_int_equal(close(fd), 0);
 }
 
 void make_pool(uint64_t bytes)

@@ -30,6 +30,9 @@ const char *in_pool(const char *name); /* the same memory each time */
 struct core_format format_of(uint64_t bytes);
 void make_pool(uint64_t bytes);
 struct core *open_pool(bool read_only);
+/* 4096 bytes of a file of the pool. */
+void get_block(const char *name, uint64_t offset, void *block);
+void put_block(const char *name, uint64_t offset, const void *block);
 
 /* The error must be that one, and the sentence hold `part` (NULL: anything). */
 void expect(int error, int expected, const struct diag *d, const char *part);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "btree.h"
 #include "extent.h"
@@ -60,6 +61,7 @@ void scratch_pool_use_units(struct scratch_pool *p)
 	struct btree tree = tables_tree(p->c);
 	struct media_region media;
 	struct btree_item item;
+	char path[600];
 	struct tx *tx;
 	void *object;
 
@@ -71,7 +73,11 @@ void scratch_pool_use_units(struct scratch_pool *p)
 	media.alignment_shift = HUGE_SHIFT;
 	assert_int_equal(btree_replace(&tree, tx, &roots->regions, 0, &media, sizeof(media)), 0);
 	assert_int_equal(tx_commit(tx), 0);
-	scratch_pool_reopen(p);
+	assert_int_equal(core_close(p->c), 0);
+	/* Its tag has a unit as well. */
+	snprintf(path, sizeof(path), "%s/data.0", p->path);
+	assert_int_equal(truncate(path, (off_t)(media.bytes + HUGE_SIZE)), 0);
+	scratch_pool_open(p);
 }
 
 void scratch_pool_reopen(struct scratch_pool *p)

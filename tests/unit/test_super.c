@@ -100,7 +100,7 @@ static void foreign_versions_and_features_are_told(void **state)
 			s.major = 9;
 			write_super(i, &s, sign);
 		}
-		expect_open(false, -EPROTONOSUPPORT, "format 9.0");
+		expect_open(false, -EPROTONOSUPPORT, "format 9.1");
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		s = saved[i];
@@ -190,13 +190,17 @@ static void nonsense_in_superblocks_is_refused(void **state)
 
 static void truncated_files_are_told(void **state)
 {
+	uint8_t tag[BLOCK_SIZE];
 	off_t size;
 
 	make_pool(64 * MIB);
+	get_block("data.0", 64 * MIB, tag);
 	size = meta_size();
 	assert_int_equal(truncate(in_pool("data.0"), 32 * MIB), 0);
-	expect_open(false, -EUCLEAN, "data.0 is 33554432 bytes, the pool says 67108864");
-	assert_int_equal(truncate(in_pool("data.0"), 64 * MIB), 0);
+	expect_open(false, -EUCLEAN, "data.0 is 33554432 bytes, the pool says 67112960");
+	assert_int_equal(truncate(in_pool("data.0"), 64 * MIB + BLOCK_SIZE), 0);
+	expect_open(false, -EMEDIUMTYPE, "zeroes stand where its tag should");
+	put_block("data.0", 64 * MIB, tag);
 	expect_open(false, 0, NULL);
 
 	assert_int_equal(truncate(in_pool("meta"), size - (off_t)(2 * MIB)), 0);

@@ -44,7 +44,7 @@ static void region_for_each_owner_with_one_budget(void **state)
 	assert_int_equal(stat(in_pool("data.1"), &st), 0);
 	assert_int_equal(st.st_uid, 1001);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(st.st_size, 160 * MIB);
+	assert_int_equal(st.st_size, 160 * MIB + 4096);
 
 	assert_int_equal(core_budget_take(c, 160 * MIB / 4096 + 1), -ENOSPC);
 	assert_int_equal(core_budget_take(c, 160 * MIB / 4096), 0);
@@ -65,11 +65,11 @@ static void region_for_each_owner_with_one_budget(void **state)
 	expect_open(true, -EUCLEAN, "data.1 is 0 bytes");
 	expect_open(false, 0, NULL);
 	assert_int_equal(stat(in_pool("data.1"), &st), 0);
-	assert_int_equal(st.st_size, 160 * MIB);
+	assert_int_equal(st.st_size, 160 * MIB + 4096);
 	assert_int_equal(chown(in_pool("data.1"), 0, 0), 0); /* not theirs: damage */
 	assert_int_equal(truncate(in_pool("data.1"), 0), 0);
 	expect_open(false, -EUCLEAN, "data.1 is 0 bytes");
-	assert_int_equal(truncate(in_pool("data.1"), 160 * MIB), 0);
+	assert_int_equal(truncate(in_pool("data.1"), 160 * MIB + 4096), 0);
 	expect_open(true, 0, NULL);
 }
 
@@ -341,6 +341,9 @@ static int lose_one_region(enum durability durability)
 	const struct core_options options = {.pool = pool, .durability = durability};
 	struct core_format f = format_of(32 * MIB);
 	struct inode *theirs, *mine, *new;
+	struct core_extent extents[2];
+	unsigned count;
+	uint64_t next;
 	struct core *c;
 	char text[16];
 
@@ -357,6 +360,8 @@ static int lose_one_region(enum durability durability)
 	DEMAND(region_lost(tables_region(c, 0)->region));
 	DEMAND(core_read(c, theirs, text, sizeof(text), 0) == -EIO);
 	DEMAND(core_fsync(c, theirs, false) == -EIO);
+	DEMAND(core_mappable_layout(c, theirs, 0, 4096, extents, 2, &count, &next) == -EIO);
+	DEMAND(core_copy_range(c, theirs, 0, mine, 100, 4, NULL) == -EIO);
 	DEMAND(write_as(c, 1000, "theirs too", &new) == -EIO);
 	core_put(c, new, 1);
 

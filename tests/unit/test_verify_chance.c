@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,20 @@ static int drop(void **state)
 {
 	scratch_pool_remove(&pool);
 	return 0;
+}
+
+/* Puts the closed pool aside, and says how to bring it back: the region too, since meta alone would
+ * be an old copy. */
+static void keep(char *restore, size_t bytes)
+{
+	static const char format[] = "cp --sparse=always %s/meta %s/data.0 %s/";
+	char copy[600], save[2000];
+
+	snprintf(copy, sizeof(copy), "%s/kept", pool.directory);
+	assert_int_equal(mkdir(copy, 0700), 0);
+	snprintf(save, sizeof(save), format, pool.path, pool.path, copy);
+	assert_int_equal(system(save), 0);
+	snprintf(restore, bytes, format, copy, copy, pool.path);
 }
 
 static void set_nlink(struct media_inode *m, uint64_t n)
@@ -92,7 +107,7 @@ static int check_and_die(uint64_t stores)
 
 static void a_check_that_is_cut_off_at_any_store_can_be_repeated(void **state)
 {
-	char save[1400], restore[1400];
+	char restore[2000];
 	unsigned deaths = 0;
 	uint64_t big = verify_pool_leaf(&pool, verify_pool_root(&pool, "/big", false)),
 		 comb = verify_pool_leaf(&pool, verify_pool_root(&pool, "/comb", false));
@@ -110,11 +125,7 @@ static void a_check_that_is_cut_off_at_any_store_can_be_repeated(void **state)
 	verify_pool_flip(&pool, big + 300, 2);
 	verify_pool_flip(&pool, comb + 300, 2);
 	verify_pool_flip(&pool, record + 60, 2);
-	snprintf(save, sizeof(save), "cp --sparse=always %s/meta %s/meta.bad", pool.path,
-		pool.directory);
-	snprintf(restore, sizeof(restore), "cp --sparse=always %s/meta.bad %s/meta", pool.directory,
-		pool.path);
-	assert_int_equal(system(save), 0);
+	keep(restore, sizeof(restore));
 	for (uint64_t stores = 1; ended == 7; stores += 1 + stores / 3) {
 		struct verify_report report;
 
@@ -137,16 +148,12 @@ static void a_check_that_is_cut_off_at_any_store_can_be_repeated(void **state)
 static void any_flipped_bit_is_survived(void **state)
 {
 	uint64_t seed = 12345, heap = pool.c->super.heap_offset, blocks = pool.c->super.heap_blocks;
-	char command[1400];
+	char command[2000];
 	unsigned mended = 0, refused = 0;
 	struct diag d;
 
 	assert_int_equal(core_close(pool.c), 0);
-	snprintf(command, sizeof(command), "cp --sparse=always %s/meta %s/meta.good", pool.path,
-		pool.directory);
-	assert_int_equal(system(command), 0);
-	snprintf(command, sizeof(command), "cp --sparse=always %s/meta.good %s/meta",
-		pool.directory, pool.path);
+	keep(command, sizeof(command));
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		struct verify_report report = {0};
 		const struct verify_options options = {.repair = true};
@@ -341,7 +348,7 @@ static void any_lie_with_a_good_checksum_is_survived(void **state)
 	uint64_t bytes = pool.c->super.meta_bytes, seed = LIE_SEED;
 	struct object *objects = calloc(4096, sizeof(*objects));
 	uint8_t *meta = malloc(bytes);
-	char path[600], save[1400], restore[1400];
+	char path[600], restore[2000];
 	unsigned refused = 0;
 
 	assert_non_null(objects);
@@ -351,10 +358,7 @@ static void any_lie_with_a_good_checksum_is_survived(void **state)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(pread(fd, meta, bytes, 0), bytes);
-	snprintf(save, sizeof(save), "cp --sparse=always %s %s/meta.good", path, pool.directory);
-	snprintf(restore, sizeof(restore), "cp --sparse=always %s/meta.good %s", pool.directory,
-		path);
-	assert_int_equal(system(save), 0);
+	keep(restore, sizeof(restore));
 	size_t count = find_objects(meta, bytes, objects, 4096);
 	assert_true(count > 400);
 	for (unsigned i = 0; i < LIES; i++) {
