@@ -86,6 +86,8 @@ static int open_control(const char *file)
 			fail(path);
 		snprintf(name, sizeof(name), "%s/%s", path, LEASEFS_CONTROL_PATH);
 		fd = up.st_dev == device ? open(name, O_RDWR | O_CLOEXEC) : -1;
+		if (fd < 0 && errno == EROFS && up.st_dev == device)
+			fd = open(name, O_RDONLY | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
 		if (up.st_dev != device || !path[0]) {

@@ -28,6 +28,8 @@ int lfs_open_control(const char *root)
 	if (asprintf(&path, "%s/%s", root, LEASEFS_CONTROL_PATH) < 0)
 		return -ENOMEM;
 	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == EROFS) /* there are leases on a mount with -o ro, too */
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		fd = -errno;
 	free(path);

@@ -223,8 +223,8 @@ int arbiter_begin_leasing(struct arbiter *a)
 {
 	int error = arbiter_start_threads(a);
 
-	if (error)
-		return error;
+	if (error) /* of a thread that cannot be: EAGAIN, which means something else to a client */
+		return error == -EAGAIN ? -ENOMEM : error;
 	arbiter_lock(a);
 	a->opening++;
 	atomic_store(&a->leasing, true);

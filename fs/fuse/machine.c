@@ -32,8 +32,8 @@ int machine_process_start(uint32_t pid, uint64_t *out)
 
 	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
 	f = fopen(path, "re");
-	if (!f)
-		return -ESRCH;
+	if (!f) /* no descriptor, no memory: that says nothing of the process */
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ESRCH;
 	got = fgets(line, sizeof(line), f) != NULL;
 	fclose(f);
 	at = got ? strrchr(line, ')') : NULL;
@@ -49,14 +49,16 @@ int machine_open_process(uint32_t pid, uint64_t start_time, int *pidfd)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t found;
+	int error;
 
 	/* The number is a thread's now: EINVAL, and since Linux 6.15 ENOENT. */
 	if (fd < 0)
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 	/* Asked after the opening: if the time is right, the descriptor is that process's. */
-	if (machine_process_start(pid, &found) || found != start_time) {
+	error = machine_process_start(pid, &found);
+	if (error || found != start_time) {
 		close(fd);
-		return -ESRCH;
+		return error ? error : -ESRCH;
 	}
 	*pidfd = fd;
 	return 0;

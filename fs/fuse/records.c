@@ -115,12 +115,12 @@ static int write_at(int fd, const void *bytes, size_t count, off_t at)
 int session_record_write(int fd, const struct session_record *r)
 {
 	struct session_record whole = *r;
+	int error;
 
 	whole.magic = RECORDS_MAGIC;
 	whole.version = RECORDS_VERSION;
-	if (machine_boot(whole.machine))
-		return -EIO;
-	return write_at(fd, &whole, sizeof(whole), 0);
+	error = machine_boot(whole.machine);
+	return error ? error : write_at(fd, &whole, sizeof(whole), 0);
 }
 
 int session_record_read(int fd, struct session_record *out)

@@ -156,6 +156,22 @@ case_levels_for_the_journal() {
 	grep -q "^leasefs: .*nonempty" "$CASE_DIR/words" || fail "$(cat "$CASE_DIR/words")"
 }
 
+# A mount with -o ro is a mount like any other to those who look, and who read by a lease.
+case_read_only_has_leases() {
+	need_pool
+	pool_make pool 64M
+	pool_mount pool
+	seeded_file "$MNT/file" 300000 1
+	seeded_file "$CASE_DIR/same" 300000 1
+	pool_unmount pool
+	pool_mount pool -o ro
+	refuses "read-only" touch "$MNT/new"
+	leasectl "$MNT" status | grep -q "^mounted at"
+	hold --read --seconds 0.1 "$MNT/file" </dev/null | grep -q returned
+	direct_copy "$MNT/file" "$CASE_DIR/copy" | grep -q "out by a read lease"
+	cmp "$CASE_DIR/copy" "$CASE_DIR/same"
+}
+
 # Who does something wrong is told what to do.
 case_says_what_to_do_next() {
 	local mount

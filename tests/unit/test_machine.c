@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,29 @@ static void process_is_found(void **state)
 	assert_int_equal(machine_open_process((uint32_t)getpid(), start, &pidfd), 0);
 	close(pidfd);
 	assert_int_equal(machine_open_process((uint32_t)getpid(), start + 1, &pidfd), -ESRCH);
+}
+
+/* Without a descriptor to look with, nothing is known of a process: least of all that it has gone.
+ */
+static void without_descriptors_nobody_is_gone(void **state)
+{
+	struct rlimit old, none;
+	uint64_t start, again;
+	int pidfd, now, later, lowest = dup(0);
+
+	assert_true(lowest >= 0);
+	close(lowest);
+	assert_int_equal(machine_process_start((uint32_t)getpid(), &start), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	now = machine_process_start((uint32_t)getpid(), &again);
+	none.rlim_cur++; /* for the pidfd alone */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	later = machine_open_process((uint32_t)getpid(), start, &pidfd);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(now, -EMFILE);
+	assert_int_equal(later, -EMFILE);
 }
 
 static void process_that_was_reaped_is_not(void **state)
@@ -75,6 +99,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(process_is_found),
+		cmocka_unit_test(without_descriptors_nobody_is_gone),
 		cmocka_unit_test(process_that_was_reaped_is_not),
 		cmocka_unit_test(thread_is_no_process),
 	};

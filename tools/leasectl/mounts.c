@@ -13,9 +13,11 @@
 static int open_control(const char *mount)
 {
 	char path[4096 + sizeof(LEASEFS_CONTROL_PATH)];
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", mount, LEASEFS_CONTROL_PATH);
-	return open(path, O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 && errno == EROFS ? open(path, O_RDONLY | O_CLOEXEC) : fd;
 }
 
 static bool is_fuse(const struct mntent *m)
