@@ -41,8 +41,8 @@ static void check_exclusive(const struct lease *l)
 }
 
 struct totals {
-	uint64_t leases, ghosts, unwritten, inherited, inherited_bytes, pins, links, parked, active, wants,
-		inodes;
+	uint64_t leases, ghosts, unwritten, inherited, inherited_bytes, pins, links, parked, active,
+		wants, inodes;
 };
 
 static void check_lease(
@@ -55,8 +55,7 @@ static void check_lease(
 	assert(l->session == s && l->slot == slot && (l->node.id & SLOT_MASK) == slot); /* L1 */
 	assert(leased_inode_find(s->lm, l->inode->ino) == l->inode && l->inode->used);
 	assert(l->tree == TREE_NONE || in_tree(&l->inode->leases[l->tree], &l->node));
-	LIST_FOREACH(pin, &l->pins, of_lease)
-	{
+	LIST_FOREACH(pin, &l->pins, of_lease) {
 		pins++;
 		assert(pin->lease == l);
 	}
@@ -77,7 +76,7 @@ static void check_lease(
 		assert(!(l->source.pending & ~PENDING_REVOKED));
 	}
 	SLIST_FOREACH(link, &l->holds, next)
-	assert(link->hold->count > 0); /* L7 */
+		assert(link->hold->count > 0); /* L7 */
 }
 
 static void check_session(const struct lm *lm, const struct lm_session *s, struct totals *t)
@@ -109,21 +108,18 @@ static void check_session(const struct lm *lm, const struct lm_session *s, struc
 		assert(p->node.start >= p->lease->node.start && p->node.end <= p->lease->node.end);
 		assert(p->lease->range_pins > 0 && in_tree(&p->lease->inode->pins, &p->node));
 	}
-	LIST_FOREACH(c, &s->wants, wants)
-	{
+	LIST_FOREACH(c, &s->wants, wants) {
 		wants++;
 		assert(c->session == s && c->kind == LM_WANT && c->state != CHANGE_ACTIVE);
 		assert((c->state == CHANGE_READY) == !!c->source.pending);
 		pending += c->source.pending != 0;
 	}
-	LIST_FOREACH(c, &s->told, wants)
-	{
+	LIST_FOREACH(c, &s->told, wants) {
 		told++;
 		assert(c->session == s && c->told && c->state == CHANGE_READY);
 		pending += c->source.pending != 0;
 	}
-	TAILQ_FOREACH(source, &s->ready, ready)
-	{
+	TAILQ_FOREACH(source, &s->ready, ready) {
 		ready++;
 		assert(source->pending);
 	}
@@ -181,8 +177,7 @@ void lm_check(const struct lm *lm)
 	uint64_t sessions = 0, inherited = 0;
 
 	assert(TAILQ_EMPTY(&lm->dirty));
-	LIST_FOREACH(s, &lm->sessions, all)
-	{
+	LIST_FOREACH(s, &lm->sessions, all) {
 		assert(!LIST_NEXT(s, all) || LIST_NEXT(s, all)->id < s->id);
 		check_session(lm, s, &t);
 		sessions++;
@@ -191,8 +186,7 @@ void lm_check(const struct lm *lm)
 	for (uint64_t i = 0; i < lm->bucket_count; i++) {
 		const struct inode_leases *in;
 
-		LIST_FOREACH(in, &lm->buckets[i], bucket)
-		{
+		LIST_FOREACH(in, &lm->buckets[i], bucket) {
 			struct lm_change *c = change_first(in, 0, UINT64_MAX);
 			uint64_t trees = 0;
 
@@ -211,7 +205,8 @@ void lm_check(const struct lm *lm)
 	for (uint32_t i = 1; i < lm->timers.count; i++)
 		assert(lm->timers.items[i]->deadline_ns >=
 			lm->timers.items[(i - 1) / 2]->deadline_ns);
-	assert(sessions == lm->status.sessions && sessions - inherited <= lm->config.limits.sessions);
+	assert(sessions == lm->status.sessions &&
+		sessions - inherited <= lm->config.limits.sessions);
 	assert(t.leases == lm->status.leases && t.ghosts == lm->status.ghosts);
 	assert(t.unwritten == lm->status.unwritten); /* L11 */
 	assert(t.inherited_bytes == lm->status.inherited_bytes);

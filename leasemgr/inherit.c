@@ -192,7 +192,7 @@ void grace_timer(struct lm *lm, uint64_t now_ns)
 
 	timer_unreserve(lm);
 	LIST_FOREACH(s, &lm->sessions, all)
-	give_up(s);
+		give_up(s);
 	assert(!lm->status.inherited);
 }
 

@@ -257,9 +257,9 @@ static void drop_part(struct lease *part)
 	free(part);
 }
 
-/* [start, end) of it, written down as what is to be in that tree; from raw memory, freed on error. */
-static int make_part(struct lease *l, struct lease *memory, uint64_t start, uint64_t end,
-	enum tree_kind tree)
+/* [start, end) of it, written down as what is to be in that tree; raw memory, freed on error. */
+static int make_part(
+	struct lease *l, struct lease *memory, uint64_t start, uint64_t end, enum tree_kind tree)
 {
 	struct lm_session *s = l->session;
 	struct lease *part = memory;
@@ -594,8 +594,8 @@ int lm_downgrade(struct lm_session *s, uint64_t lease, bool share, uint64_t now_
 		return -EBUSY;
 	mode = l->mode;
 	l->mode = LM_READ;
-	error = lease_persist(l, l->node.start, l->node.end,
-		share ? TREE_SHARED : (enum tree_kind)l->tree);
+	error = lease_persist(
+		l, l->node.start, l->node.end, share ? TREE_SHARED : (enum tree_kind)l->tree);
 	l->mode = mode;
 	if (error)
 		return error;

@@ -232,7 +232,7 @@ struct lm_ops {
 	void (*happened)(void *context, const struct lm_record *record);
 };
 
-/* Fewer than what is named above, as tests need that are to see all of them reached; 0: as above. */
+/* Fewer than what is named above, for tests that are to see all of them reached; 0: as above. */
 struct lm_limits {
 	uint32_t sessions, sessions_per_user;
 	uint32_t leases, leases_per_session;
@@ -426,8 +426,8 @@ int lm_change_interrupt(struct lm_change *c, uint64_t now_ns);
  * policy and no time then, and however many are parked. -EAGAIN: something is, or an `unwritten`
  * ghost whose record is not taken; -ENOMEM.
  */
-int lm_change_try(struct lm *lm, const struct lm_change_request *r, void *operation,
-	struct lm_change **out);
+int lm_change_try(
+	struct lm *lm, const struct lm_change_request *r, void *operation, struct lm_change **out);
 /*
  * An ACTIVE one that frees: nobody has a lease or a stale mapping on its range, so until it ends
  * nobody gets one, and what it frees of its range need not be told with lm_freeing().

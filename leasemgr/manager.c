@@ -51,8 +51,8 @@ struct inode_leases *leased_inode_find(const struct lm *lm, uint64_t ino)
 	struct inode_leases *in;
 
 	LIST_FOREACH(in, &lm->buckets[bucket_of(lm, ino)], bucket)
-	if (in->ino == ino)
-		return in;
+		if (in->ino == ino)
+			return in;
 	return NULL;
 }
 

@@ -251,7 +251,7 @@ int lease_revoke(
 void lease_revoke_left(struct lease *l); /* by a session that ends without returning it */
 /* Ghosts of [start, end) that are `unwritten` are written down now. -errno: one still is not. */
 int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
-void lease_end(struct lease *l);         /* out of everything, its holds let go, and freed */
+void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
 /* By that change; NULL: not any more. */
 void lease_set_recalled(struct lease *l, struct lm_change *by);
 /* One that is put back, with its slot, into session, inode and tree; counted. */

@@ -62,7 +62,7 @@ uint64_t holds_bytes(const struct lease *l)
 	uint64_t bytes = 0;
 
 	SLIST_FOREACH(link, &l->holds, next)
-	bytes += link->hold->length;
+		bytes += link->hold->length;
 	return bytes;
 }
 

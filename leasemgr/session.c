@@ -24,14 +24,11 @@ static int may_open(const struct lm *lm, uint32_t uid)
 	unsigned all = 0, same_user = 0;
 	const struct lm_session *s;
 
-	LIST_FOREACH(s, &lm->sessions, all)
-	{
+	LIST_FOREACH(s, &lm->sessions, all) {
 		all += !s->inherited;
 		same_user += !s->inherited && s->uid == uid;
 	}
-	return all >= most->sessions                  ? -ENFILE
-	       : same_user >= most->sessions_per_user ? -EMFILE
-						      : 0;
+	return all >= most->sessions ? -ENFILE : same_user >= most->sessions_per_user ? -EMFILE : 0;
 }
 
 int session_new(struct lm *lm, uint32_t pid, uint32_t uid, void *owner, struct lm_session **out)

@@ -47,11 +47,11 @@ static struct lm_change *find(struct lm_session *s, const struct lm_grant_reques
 	struct lm_change *c;
 
 	LIST_FOREACH(c, &s->wants, wants)
-	if (is_same(c, r))
-		return c;
+		if (is_same(c, r))
+			return c;
 	LIST_FOREACH(c, &s->told, wants)
-	if (is_same(c, r))
-		return c;
+		if (is_same(c, r))
+			return c;
 	return NULL;
 }
 
@@ -63,7 +63,7 @@ static int make_room(struct lm_session *s)
 	if (s->want_count + s->told_count < s->lm->config.limits.wants_per_session)
 		return 0;
 	LIST_FOREACH(c, &s->told, wants)
-	oldest = c;
+		oldest = c;
 	if (!oldest)
 		return -ENOBUFS;
 	end(oldest);
@@ -165,5 +165,5 @@ void wants_tell_again(struct lm_session *s)
 	struct lm_change *c;
 
 	LIST_FOREACH(c, &s->told, wants)
-	source_mark(s, &c->source, PENDING_AVAILABLE);
+		source_mark(s, &c->source, PENDING_AVAILABLE);
 }

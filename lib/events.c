@@ -260,8 +260,7 @@ static bool keep_early(struct leasefs_session *s, const struct leasefs_event *e)
 	return taking;
 }
 
-static struct leasefs_lease *find_lease_of(
-	struct leasefs_session *s, const struct leasefs_event *e)
+static struct leasefs_lease *find_lease_of(struct leasefs_session *s, const struct leasefs_event *e)
 {
 	return lfs_find_lease(
 		s, e->kind == LEASEFS_EVENT_REVOKED && e->origin ? e->origin : e->lease);
@@ -327,7 +326,7 @@ static void apply_event(struct leasefs_session *s, const struct leasefs_event *e
 		return;
 	if (!l)
 		l = find_lease_of(s, e); /* it came while that was looked at */
-	apply_early(s); /* after it was found: what was sent before it is, too */
+	apply_early(s);                  /* after it was found: what was sent before it is, too */
 	if (l)
 		apply_known(s, l, e);
 	else

@@ -377,8 +377,8 @@ static bool is_coming_locked(const struct leasefs_lease *l)
 	const struct lfs_piece *p;
 
 	LIST_FOREACH(p, &l->pieces, link)
-	if (p->coming)
-		return true;
+		if (p->coming)
+			return true;
 	return false;
 }
 
@@ -539,8 +539,7 @@ static int downgrade_locked(struct leasefs_lease *l, unsigned flags)
 		return -EOPNOTSUPP;
 	if (lfs_is_pinned_locked(l))
 		return -EBUSY;
-	LIST_FOREACH(p, &l->pieces, link)
-	{
+	LIST_FOREACH(p, &l->pieces, link) {
 		struct leasefs_downgrade d = {.lease = p->id, .flags = flags};
 
 		if (p->ghost)
@@ -582,9 +581,9 @@ static struct lfs_piece *piece_for_size(
 	struct lfs_piece *p, *best = NULL;
 
 	LIST_FOREACH(p, &l->pieces, link)
-	if (!p->ghost && p->offset < end && p->offset + p->length > start &&
-		p->offset + p->length >= size && (!best || p->offset < best->offset))
-		best = p;
+		if (!p->ghost && p->offset < end && p->offset + p->length > start &&
+			p->offset + p->length >= size && (!best || p->offset < best->offset))
+			best = p;
 	return best;
 }
 
@@ -595,8 +594,7 @@ static int commit_locked(struct leasefs_lease *l, uint64_t start, uint64_t end, 
 
 	if (size && !grows)
 		return -EINVAL;
-	LIST_FOREACH(p, &l->pieces, link)
-	{
+	LIST_FOREACH(p, &l->pieces, link) {
 		uint64_t from = start > p->offset ? start : p->offset;
 		uint64_t to = end < p->offset + p->length ? end : p->offset + p->length;
 		struct leasefs_commit c = {.lease = p->id,

@@ -81,10 +81,10 @@ struct arbiter {
 
 	pthread_mutex_t lock; /* guards all that follows, and everything of holders */
 	struct lm *lm;
-	bool cancelled;          /* the daemon is ending: nothing is parked any more */
+	bool cancelled;       /* the daemon is ending: nothing is parked any more */
 	unsigned opening;     /* calls between begin_leasing and end_opening: `leasing` stays on */
 	uint64_t deadline_ns; /* as the engine knows it */
-	uint64_t ids_end;     /* numbers below it are reserved, in run/ids; UINT64_MAX: none need be */
+	uint64_t ids_end; /* numbers below it are reserved, in run/ids; UINT64_MAX: none need be */
 	struct ticket_list parked;
 	LIST_HEAD(, holder) holders; /* open ones, and those whose session is not gone */
 	LIST_HEAD(, holder) cookies[ARBITER_COOKIES];
@@ -104,7 +104,7 @@ struct arbiter {
 uint64_t arbiter_now(void); /* CLOCK_MONOTONIC */
 void arbiter_lock(struct arbiter *a);
 void arbiter_unlock(struct arbiter *a); /* and does what the outbox says */
-/* After a mere look: leasemgr was not asked to change anything, so the outbox is as it was, empty. */
+/* After a mere look: leasemgr was not asked to change anything, so the outbox is empty still. */
 static inline void arbiter_unlock_unchanged(struct arbiter *a)
 {
 	pthread_mutex_unlock(&a->lock);

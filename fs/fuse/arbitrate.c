@@ -270,8 +270,8 @@ void arbiter_each_parked(
 	struct ticket *t;
 
 	TAILQ_FOREACH(t, &a->parked, link)
-	if (!see(context, t->change))
-		return;
+		if (!see(context, t->change))
+			return;
 }
 
 /* Asked by core, with the inode's lock held, before it commits the freeing of blocks. */

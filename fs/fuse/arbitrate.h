@@ -52,8 +52,9 @@ struct change {
 struct ticket;
 
 /*
- * True: nothing is in the way; go on, then call arbitrate_end() with *ticket (which may be NULL), on
- * the same thread and before it asks again. One atomic load while the mount has no lease at all. False: ask arbitrate(); nothing was begun.
+ * True: nothing is in the way; go on, then call arbitrate_end() with *ticket (which may be NULL),
+ * on the same thread and before it asks again. One atomic load while the mount has no lease at all.
+ * False: ask arbitrate(); nothing was begun.
  */
 bool arbitrate_try(struct daemon *d, const struct change *change, struct ticket **ticket);
 

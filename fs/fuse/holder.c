@@ -147,9 +147,8 @@ void holder_grow_pins(struct holder *h)
 	lines = h->lines;
 	is_short = holder_short_of_lines(h);
 	arbiter_unlock(a);
-	if (is_short &&
-		!posix_fallocate(
-			h->pin_fd, 0, (off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
+	if (is_short && !posix_fallocate(h->pin_fd, 0,
+				(off_t)lines * 2 * (off_t)sizeof(struct leasefs_pin_line))) {
 		struct session_record r;
 
 		arbiter_lock(a);
@@ -441,8 +440,8 @@ struct holder *holder_by_cookie(struct arbiter *a, const uint64_t cookie[2])
 	struct holder *h;
 
 	LIST_FOREACH(h, &a->cookies[cookie[0] % ARBITER_COOKIES], cookies)
-	if (h->cookie[0] == cookie[0] && h->cookie[1] == cookie[1])
-		return h;
+		if (h->cookie[0] == cookie[0] && h->cookie[1] == cookie[1])
+			return h;
 	return NULL;
 }
 

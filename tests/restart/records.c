@@ -126,9 +126,9 @@ static int punch_file(uint64_t offset, uint64_t length)
 
 	if (child == 0)
 		_exit(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			      (off_t)length) ?
-				errno :
-				0);
+			      (off_t)length)
+				? errno
+				: 0);
 	close(fd);
 	end = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
 	if (poll(&end, 1, PATIENCE_MS) != 1)

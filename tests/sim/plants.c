@@ -123,23 +123,17 @@ int __wrap_lm_hold_restore(struct lm_session *s, uint64_t lease, uint32_t region
 }
 #elif defined(PLANT_CUT_IS_NOT_WRITTEN)
 /* Now and then a part that is cut off is not written down. */
-int __real_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
-int __wrap_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
-int __wrap_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree)
+int __real_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
+int __wrap_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
+int __wrap_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree)
 {
 	return due(l->session->lm, 10) ? 0 : __real_lease_persist(l, start, end, tree);
 }
 #elif defined(PLANT_REFUSAL_IGNORED)
 /* A revocation that could not be written down is made all the same. */
-int __real_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
-int __wrap_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
-int __wrap_lease_persist(
-	const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree)
+int __real_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
+int __wrap_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
+int __wrap_lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree)
 {
 	int error = __real_lease_persist(l, start, end, tree);
 

@@ -133,9 +133,9 @@ static void what_cannot_be_kept_is_not_freed(void **state)
 		assert_int_equal(core_write(p.c, ip, "x", 1, i * 2 * BLOCK_SIZE, NULL), 1);
 	free_blocks = scratch_free_blocks(p.c);
 	assert_int_equal(core_getattr(p.c, ip, &before, NULL), 0);
-	core_set_arbiter(p.c, &(struct core_arbiter){.context = &k,
-				      .freeing = refuse_the_third,
-				      .freed = note_abort});
+	core_set_arbiter(
+		p.c, &(struct core_arbiter){
+			     .context = &k, .freeing = refuse_the_third, .freed = note_abort});
 	assert_int_equal(core_fallocate(p.c, ip, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 				 8 * BLOCK_SIZE, NULL),
 		-ENOMEM);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * test_leasemgr_limits.c - how many leases and range pins there can be: one more is -ENOLCK and
- * changes nothing, and where one has gone there is room for one. What is done with that many at once
- * takes no longer than there are: by the square of it, it would take an hour. With the argument
- * `mount`, also as many leases as a mount can have, with what they cost: a gibibyte, so that is done
- * by hand.
- * test_limits.c has every limit, lowered.
+ * changes nothing, and where one has gone there is room for one. What is done with that many at
+ * once takes no longer than there are: by the square of it, it would take an hour. With the
+ * argument `mount`, also as many leases as a mount can have, with what they cost: a gibibyte, so
+ * that is done by hand. test_limits.c has every limit, lowered.
  *
  * The manager's checks after every transition are off: each would look at all that is there.
  */

@@ -98,8 +98,7 @@ static void leases_of_the_mount(void **state)
 	assert_int_equal(try_grant(w, &w->a, M, 2 * M, LM_WRITE, 0, &g), -ENOLCK);
 	assert_int_equal(try_grant(w, &w->b, M, 2 * M, LM_WRITE, 0, &g), -ENOLCK);
 	/* Nobody is recalled for what would not be granted. */
-	assert_int_equal(
-		try_grant(w, &w->b, 0, 64 * K, LM_WRITE, LM_GRANT_EXCLUSIVE, &g), -ENOLCK);
+	assert_int_equal(try_grant(w, &w->b, 0, 64 * K, LM_WRITE, LM_GRANT_EXCLUSIVE, &g), -ENOLCK);
 	expect_nothing(&w->a);
 	assert_int_equal(status(w).wants, 0);
 	/* A cut is not refused, and counts; so does a ghost. */
