@@ -148,9 +148,9 @@ static void a_whiteout_without_a_number_changes_nothing(void **state)
 		after = bed_record(b, all[i]);
 		assert_memory_equal(&after, &before[i], sizeof(after));
 	}
-	bed_put(b, f);
-	f = bed_lookup(b, a, "f");
-	assert_ptr_equal(f, all[2]);
+	ip = bed_lookup(b, a, "f");
+	assert_ptr_equal(ip, f);
+	bed_put(b, ip);
 	/* The one that goes next is for the whiteout. */
 	bed_put(b, held[--count]);
 	assert_int_equal(
