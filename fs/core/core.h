@@ -50,9 +50,10 @@ struct core_extent { /* of a file, as a lease shows it; all bytes, block aligned
 /*
  * The one question that core asks upwards, before it commits the freeing of data blocks: may they
  * be reused? The arbiter takes what it wants to keep by core_hold(); it must not block, nor call
- * anything else here but core_release(). It says 0; or 1, and then how the transaction ended is told
- * by freed(), for all that it was asked of the inode meanwhile: not committed, the blocks are the
- * file's as before; or -errno, so that it is not committed, which is told in the same way. Called with the inode's lock held. Both may be NULL.
+ * anything else here but core_release(). It says 0; or 1, and then how the transaction ended is
+ * told by freed(), for all that it was asked of the inode meanwhile: not committed, the blocks are
+ * the file's as before; or -errno, so that it is not committed, which is told in the same way.
+ * Called with the inode's lock held. Both may be NULL.
  */
 struct core_arbiter {
 	void *context;
@@ -61,12 +62,12 @@ struct core_arbiter {
 };
 
 struct core_options {
-	const char *pool;             /* directory */
-	enum durability durability;   /* of page-cache regions */
-	bool read_only;               /* replays the journal in memory only */
-	unsigned lock_wait_ms;        /* how long to wait for a daemon that is just ending */
+	const char *pool;                   /* directory */
+	enum durability durability;         /* of page-cache regions */
+	bool read_only;                     /* replays the journal in memory only */
+	unsigned lock_wait_ms;              /* how long to wait for a daemon that is just ending */
 	int (*clock)(struct timespec *now); /* NULL: CLOCK_REALTIME */
-	bool accept_regions;          /* data regions are used whatever their tags say: fsck.leasefs */
+	bool accept_regions; /* data regions are used whatever their tags say: fsck.leasefs */
 };
 /*
  * Opens and recovers. Sentences come with: -ENOENT, -ENOTDIR, -EACCES, -ELOOP (a planted symlink),
@@ -92,21 +93,21 @@ struct core_progress {
 	void *context;
 };
 
-struct core_format { /* mkfs */
-	const char *pool;       /* made if it is not there */
-	uint64_t pool_bytes;    /* data; 0: CORE_POOL_BYTES_DEFAULT, or the size of `data` */
-	uint64_t meta_bytes;    /* 0: chosen from pool_bytes */
-	uint32_t domains;       /* DOMAINS_* of format.h */
-	uint32_t lease_gid;     /* ~0: none */
-	const char *data;       /* NULL, or a device or file that becomes region 0 */
-	const char *label;      /* up to 31 bytes, or NULL */
-	bool force;             /* destroy a pool that is there */
-	unsigned lock_wait_ms;  /* as in core_options */
+struct core_format {           /* mkfs */
+	const char *pool;      /* made if it is not there */
+	uint64_t pool_bytes;   /* data; 0: CORE_POOL_BYTES_DEFAULT, or the size of `data` */
+	uint64_t meta_bytes;   /* 0: chosen from pool_bytes */
+	uint32_t domains;      /* DOMAINS_* of format.h */
+	uint32_t lease_gid;    /* ~0: none */
+	const char *data;      /* NULL, or a device or file that becomes region 0 */
+	const char *label;     /* up to 31 bytes, or NULL */
+	bool force;            /* destroy a pool that is there */
+	unsigned lock_wait_ms; /* as in core_options */
 	const struct core_progress *progress; /* may be NULL */
 };
 #define CORE_POOL_BYTES_DEFAULT (1ull << 30)
 #define CORE_POOL_BYTES_MIN (1ull << 20)
-/* -EEXIST without force, -EBUSY in use, -EINVAL sizes, -ENOSPC, -ENOTEMPTY (not a pool's things). */
+/* -EEXIST without force, -EBUSY in use, -EINVAL sizes, -ENOSPC, -ENOTEMPTY (not a pool's). */
 int core_format_pool(const struct core_format *format, struct diag *d);
 
 struct core_region_info {
@@ -117,7 +118,7 @@ struct core_region_info {
 	uint64_t alignment;
 	enum region_media media;
 	enum region_backend backend;
-	char path[4096]; /* what a lease holder opens */
+	char path[4096];   /* what a lease holder opens */
 	char refused[512]; /* why nothing of it is used, a sentence; "" as a rule */
 };
 struct core_info {
@@ -173,7 +174,8 @@ int core_release(struct core *c, uint32_t region, uint64_t region_offset, uint64
  * A handle is counted: what hands one out adds one, core_put() takes n away. An inode without links
  * is freed when its last count goes (or at the next open of the pool).
  */
-int core_get(struct core *c, uint64_t ino, struct inode **out); /* -ESTALE if not in use, -EUCLEAN */
+/* -ESTALE if not in use, -EUCLEAN. */
+int core_get(struct core *c, uint64_t ino, struct inode **out);
 void core_hold_inode(struct core *c, struct inode *ip, uint64_t n);
 void core_put(struct core *c, struct inode *ip, uint64_t n);
 uint64_t core_ino(const struct inode *ip);
@@ -185,8 +187,8 @@ uint32_t core_generation(const struct inode *ip);
 struct core_cred {
 	uint32_t uid;
 	uint32_t gid;
-	uint32_t umask;      /* creation: applied here, unless a default ACL rules (POSIX_ACL) */
-	bool fsetid;         /* CAP_FSETID: setuid and setgid bits survive */
+	uint32_t umask; /* creation: applied here, unless a default ACL rules (POSIX_ACL) */
+	bool fsetid;    /* CAP_FSETID: setuid and setgid bits survive */
 	/* Is the caller in that group (supplementary ones too)? Asked only where it matters. */
 	bool (*in_group)(const struct core_cred *cred, uint32_t gid);
 	void *context;
@@ -261,7 +263,8 @@ struct core_setattr {
 int core_setattr(struct core *c, struct inode *ip, const struct core_setattr *set);
 
 /* value NULL or bytes 0 asks for the length. -ENODATA, -ERANGE. */
-ssize_t core_getxattr(struct core *c, struct inode *ip, const char *name, void *value, size_t bytes);
+ssize_t core_getxattr(
+	struct core *c, struct inode *ip, const char *name, void *value, size_t bytes);
 /* False: core_getxattr() would find none, whatever the name. */
 bool core_has_xattrs(struct core *c, struct inode *ip);
 ssize_t core_listxattr(struct core *c, struct inode *ip, char *list, size_t bytes);
@@ -322,8 +325,8 @@ int core_truncate(struct core *c, struct inode *ip, uint64_t size, const struct 
 int core_fallocate(struct core *c, struct inode *ip, int mode, uint64_t offset, uint64_t length,
 	const struct core_cred *cred);
 /* Which whole blocks would that operation free? For arbitration. Empty: *start == *end. */
-void core_truncate_frees(struct core *c, struct inode *ip, uint64_t size, uint64_t *start,
-	uint64_t *end);
+void core_truncate_frees(
+	struct core *c, struct inode *ip, uint64_t size, uint64_t *start, uint64_t *end);
 void core_punch_frees(uint64_t offset, uint64_t length, uint64_t *start, uint64_t *end);
 
 /* whence SEEK_DATA or SEEK_HOLE. Offset, or -ENXIO. */
@@ -344,9 +347,9 @@ int core_fsync(struct core *c, struct inode *ip, bool data_only);
 int core_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
 	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next);
 /*
- * The same for one who is going to map it. Where a region is mapped in units larger than a block, no
- * unit is written in part: its other blocks are zeroed and written first, so that no mapping shows
- * what was there before. -ENOSPC, -EIO; -EROFS on a pool that is open for reading only.
+ * The same for one who is going to map it. Where a region is mapped in units larger than a block,
+ * no unit is written in part: its other blocks are zeroed and written first, so that no mapping
+ * shows what was there before. -ENOSPC, -EIO; -EROFS on a pool that is open for reading only.
  */
 int core_mappable_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
 	struct core_extent *out, unsigned max, unsigned *count, uint64_t *next);
@@ -359,7 +362,7 @@ int core_prepare_layout(
 	struct core *c, struct inode *ip, uint64_t offset, uint64_t length, bool *changed);
 /* After direct stores: grows the size to `size` if that is more, sets mtime and ctime, persists the
  * range as the media kind needs. */
-int core_commit_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t length,
-	uint64_t size);
+int core_commit_layout(
+	struct core *c, struct inode *ip, uint64_t offset, uint64_t length, uint64_t size);
 
 #endif

@@ -31,7 +31,7 @@
  *
  * Invariants
  *  1. An object outside the journal changes only by the application of a committed journal record.
- *  2. A bit that is set in a bitmap belongs to exactly one owner; fsck.leasefs rebuilds and compares.
+ *  2. A bit that is set in a bitmap belongs to exactly one owner; fsck.leasefs makes sure.
  *  3. An inode with nlink 0, or with a trim range, has its bit set in its group's attention map,
  *     so that recovery finds it without a scan.
  *  4. Reserved fields are zero.
@@ -78,7 +78,7 @@ static_assert(sizeof(struct media_head) == 16, "media_head");
 /* Unknown bits: compat may be mounted, ro_compat read-only, incompat not at all. */
 #define FEATURE_COMPAT_KNOWN 0ull
 #define FEATURE_RO_COMPAT_KNOWN 0ull
-#define FEATURE_INCOMPAT_TAGS 1ull /* data regions are one mapping unit longer, with a media_tag */
+#define FEATURE_INCOMPAT_TAGS 1ull /* data regions: one mapping unit longer, with a media_tag */
 #define FEATURE_INCOMPAT_KNOWN FEATURE_INCOMPAT_TAGS
 
 #define DOMAINS_SINGLE 0u
@@ -168,7 +168,7 @@ struct media_record {
 	struct media_head head; /* covers the record with its operations; seed: its position */
 	uint64_t position;
 	uint64_t sequence;
-	uint32_t bytes; /* with this header, a multiple of 64; 0 operations: a pad to the area's end */
+	uint32_t bytes; /* with this header, a multiple of 64; 0 operations: up to the area's end */
 	uint32_t operations;
 };
 static_assert(sizeof(struct media_record) == 40, "media_record");
@@ -187,7 +187,7 @@ static_assert(sizeof(struct media_operation) == 16, "media_operation");
 /* ---- spaces (space.h) ------------------------------------------------------------------------ */
 
 #define GROUP_BITS 32256u /* 63 units of 2 MiB, in blocks */
-struct media_bitmap { /* one group's bitmap block */
+struct media_bitmap {     /* one group's bitmap block */
 	struct media_head head;
 	uint32_t space;
 	uint32_t group;
@@ -207,7 +207,7 @@ static_assert(sizeof(struct media_bitmap) == BLOCK_SIZE, "media_bitmap");
 #define INODE_SIZE 256u
 #define INODE_TABLE_BLOCKS (INODES_PER_GROUP * INODE_SIZE / BLOCK_SIZE)
 
-struct media_group { /* a value in the space tree */
+struct media_group {     /* a value in the space tree */
 	uint64_t bitmap; /* offset of the bitmap block in the metadata region */
 	uint64_t table;  /* inode groups: offset of INODE_TABLE_BLOCKS blocks; else 0 */
 	uint32_t units;  /* bits of this group that exist */
@@ -217,17 +217,17 @@ static_assert(sizeof(struct media_group) == 24, "media_group");
 
 #define REGION_KIND_POOL 0u     /* data.N in the pool directory */
 #define REGION_KIND_EXTERNAL 1u /* a file or device elsewhere, by absolute path */
-struct media_region { /* a value in the region tree */
+struct media_region {           /* a value in the region tree */
 	uint8_t uuid[16];
 	uint64_t bytes;
 	uint32_t kind;
-	uint32_t owner_uid; /* DOMAINS_UID: whose files it holds; else the creator */
+	uint32_t owner_uid;       /* DOMAINS_UID: whose files it holds; else the creator */
 	uint32_t alignment_shift; /* of mappings and of allocation: 12 or 21 */
 	uint32_t path_bytes;      /* REGION_KIND_EXTERNAL: that many bytes of path follow */
 };
 static_assert(sizeof(struct media_region) == 40, "media_region");
 
-struct media_tag { /* in the data region, at the offset that is its `bytes`: tag.c */
+struct media_tag {              /* in the data region, at the offset that is its `bytes`: tag.c */
 	struct media_head head; /* covers what is before `stamp`; seed: the offset in the region */
 	uint8_t pool[16];       /* media_super.uuid */
 	uint8_t region[16];     /* media_region.uuid */
@@ -259,11 +259,11 @@ struct media_slot {
 static_assert(sizeof(struct media_slot) == 16, "media_slot");
 struct media_node {
 	struct media_head head;
-	uint64_t owner;    /* inode number, or 0 for the trees of media_roots */
-	uint16_t level;    /* 0: leaf */
+	uint64_t owner; /* inode number, or 0 for the trees of media_roots */
+	uint16_t level; /* 0: leaf */
 	uint16_t count;
-	uint16_t low;      /* lowest offset in use by values */
-	uint16_t garbage;  /* bytes of dead values above `low` */
+	uint16_t low;     /* lowest offset in use by values */
+	uint16_t garbage; /* bytes of dead values above `low` */
 	struct media_slot slots[254];
 };
 static_assert(sizeof(struct media_node) == BLOCK_SIZE, "media_node");
@@ -309,7 +309,8 @@ struct media_dirent { /* value in a directory's tree; key: dir.h */
 	uint8_t name[];
 };
 
-struct media_xattr { /* value in an xattr tree; key: xattr.h. Piece 0 carries this header and the name. */
+/* Value in an xattr tree; key: xattr.h. Piece 0 carries this header and the name. */
+struct media_xattr {
 	uint32_t value_bytes;
 	uint16_t name_bytes;
 	uint16_t reserved;

@@ -3,7 +3,7 @@
  * pool.h - the pool directory: its files, its lock, its regions; and struct core itself.
  *
  *   POOL/meta      metadata region, mode 0600
- *   POOL/data.N    data regions (single: 0600, or 0660 with the lease group; uid: 0600, the owner's)
+ *   POOL/data.N    data regions: 0600 (domains uid: the owner's), or 0660 with the lease group
  *   POOL/run/      lock, and live state that belongs to one boot
  *
  * Every path is opened relative to the directory's descriptor and never through a symlink, so that
@@ -56,7 +56,7 @@ struct core {
 	struct journal_recovery recovery;
 	uint64_t recovered_inodes;
 	double open_seconds;
-	uint64_t roots; /* offset of media_roots */
+	uint64_t roots;             /* offset of media_roots */
 	uint64_t stamp, next_stamp; /* those of media_roots; change while it is opened, by tag.c */
 	const struct core_progress *progress; /* mkfs's, or NULL */
 
@@ -86,7 +86,7 @@ int pool_open(struct core *c, struct diag *d);
  */
 int pool_lock(struct core *c, struct diag *d);
 void pool_unlock(struct core *c);
-/* Opens POOL/name as a directory, never through a symlink; `make`: makes it when it is not there. */
+/* Opens POOL/name as a directory, never through a symlink; `make`: makes it if it is not there. */
 int pool_open_dir(int dir_fd, const char *name, bool make, int *out, struct diag *d);
 
 /*
@@ -151,7 +151,7 @@ int tables_grow_inodes(struct core *c);
 /* The region for a file of that owner, made when it is the first. -ENOSPC, -EACCES, ... */
 int tables_region_for(struct core *c, uint32_t uid, struct data_region **out);
 struct data_region *tables_region(struct core *c, uint32_t number); /* NULL: none */
-struct btree tables_tree(struct core *c); /* owner 0 */
+struct btree tables_tree(struct core *c);                           /* owner 0 */
 /*
  * Enters a region that was just made, with its space; `external` is an absolute path, or NULL for
  * data.N. Takes `region` over in any case. The caller holds tables_lock, or is alone.
@@ -171,12 +171,13 @@ int core_budget_take(struct core *c, uint64_t blocks);
 void core_budget_give(struct core *c, uint64_t blocks);
 
 /*
- * reclaim.c: after -ENOSPC. Makes what was freed but is not durable yet reusable: journal_sync() and
- * space_reap() of every space. False: nothing was waiting, so a second try would end the same way.
- * No lock may be held. An operation asks at most once:
- *	do {
- *		r = try();
- *	} while (r == -ENOSPC && core_reclaim(c, &asked));
+ * reclaim.c: after -ENOSPC. Makes what was freed but is not durable yet reusable: journal_sync()
+ * and space_reap() of every space. False: nothing was waiting, so a second try would end the same
+ * way. No lock may be held. An operation asks at most once:
+ *
+ *     do {
+ *             r = try();
+ *     } while (r == -ENOSPC && core_reclaim(c, &asked));
  */
 bool core_reclaim(struct core *c, bool *asked);
 

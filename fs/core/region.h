@@ -30,22 +30,28 @@
 #include "diag.h"
 
 enum region_media { REGION_PMEM, REGION_VOLATILE, REGION_PAGE_CACHE };
-enum region_backend { BACKEND_FILE, BACKEND_TMPFS, BACKEND_HUGETLBFS, BACKEND_FSDAX, BACKEND_DEVDAX };
+enum region_backend {
+	BACKEND_FILE,
+	BACKEND_TMPFS,
+	BACKEND_HUGETLBFS,
+	BACKEND_FSDAX,
+	BACKEND_DEVDAX
+};
 enum durability { DURABILITY_RELAXED, DURABILITY_STRICT };
 
 struct region;
 
-#define REGION_CREATE 1u        /* O_EXCL: make the file, `bytes` long, sparse where that can be */
-#define REGION_PRIVATE_VIEW 2u  /* working view apart from the durable one (page cache, relaxed) */
-#define REGION_READ_ONLY 4u     /* for fsck -n and status: writes are programmers' errors */
-#define REGION_TAIL 16u         /* REGION_CREATE: one mapping unit longer than `bytes` */
-#define REGION_EXCLUSIVE 8u     /* -EBUSY if another has it so: two pools on one device */
+#define REGION_CREATE 1u       /* O_EXCL: make the file, `bytes` long, sparse where that can be */
+#define REGION_PRIVATE_VIEW 2u /* working view apart from the durable one (page cache, relaxed) */
+#define REGION_READ_ONLY 4u    /* for fsck -n and status: writes are programmers' errors */
+#define REGION_TAIL 16u        /* REGION_CREATE: one mapping unit longer than `bytes` */
+#define REGION_EXCLUSIVE 8u    /* -EBUSY if another has it so: two pools on one device */
 
 struct region_options {
-	int dir_fd;        /* `path` is relative to it; AT_FDCWD for an absolute one */
-	const char *path;  /* never followed if it is a symlink */
-	uint64_t bytes;    /* REGION_CREATE: the size; else what it must be, 0: as found */
-	mode_t mode;       /* REGION_CREATE */
+	int dir_fd;       /* `path` is relative to it; AT_FDCWD for an absolute one */
+	const char *path; /* never followed if it is a symlink */
+	uint64_t bytes;   /* REGION_CREATE: the size; else what it must be, 0: as found */
+	mode_t mode;      /* REGION_CREATE */
 	unsigned flags;
 	enum durability durability;
 };
@@ -76,7 +82,7 @@ bool region_has_private_view(const struct region *r);
 /* Somebody cut the file short, or the media failed, under the mapping: what is read may be zeroes,
  * and reserving, flushing and syncing are -EIO until it is opened again. */
 bool region_lost(const struct region *r);
-/* It is another one than was meant: zeroes in memory take its place, and it is lost. 0 or -errno. */
+/* It is not the one that was meant: zeroes in memory take its place, and it is lost. 0, -errno. */
 int region_refuse(struct region *r);
 
 /* Space that the backing filesystem could still give, bytes; what is reserved already apart. */

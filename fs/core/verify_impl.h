@@ -110,8 +110,8 @@ struct verify {
  */
 bool verify_found(struct verify *v, uint64_t ino, const char *remedy, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
-/* The same for a region that is not the pool's: nothing can be done here, and the sentence says what
- * can. */
+/* The same for a region that is not the pool's: nothing can be done here, and the sentence says
+ * what can. */
 void verify_found_foreign(struct verify *v, const char *sentence);
 int verify_queue(struct verify *v, const struct repair *repair); /* -ENOMEM */
 void verify_progress(struct verify *v, uint64_t done, uint64_t total);
