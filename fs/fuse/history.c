@@ -110,13 +110,28 @@ void history_add(void *context, const struct lm_record *r)
 			holder_tell(watcher);
 }
 
-void history_watch(struct arbiter *a, struct holder *h, uint64_t next)
+int history_watch(struct arbiter *a, struct holder *h, uint32_t uid, uint64_t next)
 {
+	unsigned all = 0, users = 0;
+	const struct holder *w;
+
+	if (next && !h->history_next) {
+		LIST_FOREACH(w, &a->history.watchers, watchers) {
+			all++;
+			users += w->watcher_uid == uid;
+		}
+		if (all >= HISTORY_WATCHERS_MAX)
+			return -ENFILE;
+		if (users >= HISTORY_WATCHERS_PER_USER_MAX)
+			return -EMFILE;
+	}
 	if (h->history_next)
 		LIST_REMOVE(h, watchers);
 	h->history_next = next;
+	h->watcher_uid = uid;
 	if (next)
 		LIST_INSERT_HEAD(&a->history.watchers, h, watchers);
+	return 0;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -157,6 +172,7 @@ int call_history(const struct call *call, void *data)
 	struct arbiter *a = call->daemon->arbiter;
 	struct leasefs_history *page = data;
 	struct timespec t;
+	int error = 0;
 
 	if ((page->flags & ~LEASEFS_HISTORY_WATCH) || page->count ||
 		!all_zero(page->reserved, sizeof(page->reserved)))
@@ -165,11 +181,11 @@ int call_history(const struct call *call, void *data)
 	arbiter_lock(a);
 	read_records(call, page);
 	if (page->flags & LEASEFS_HISTORY_WATCH)
-		history_watch(a, call->holder, page->next);
+		error = history_watch(a, call->holder, fuse_req_ctx(call->req)->uid, page->next);
 	memcpy(page->boot, a->boot, sizeof(page->boot));
 	page->now_ns = arbiter_now();
 	clock_gettime(CLOCK_REALTIME, &t);
 	arbiter_unlock(a);
 	page->realtime_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	return 0;
+	return error;
 }

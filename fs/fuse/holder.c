@@ -660,7 +660,7 @@ void holder_close(struct holder *h)
 
 	arbiter_lock(a);
 	h->closed = true;
-	history_watch(a, h, 0);
+	(void)history_watch(a, h, 0, 0);
 	if (h->session) {
 		LIST_REMOVE(h, cookies);
 		lm_session_close(h->session, arbiter_now());

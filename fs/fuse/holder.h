@@ -79,6 +79,7 @@ struct holder {
 	/* Bits of regions below 64 that this user may open: without the lock. */
 	_Atomic uint64_t readable, writable;
 	LIST_ENTRY(holder) watchers; /* while history_next is not 0 */
+	uint32_t watcher_uid;
 	uint64_t history_next; /* of the history, what its reader has not seen; 0: no reader */
 	uint64_t opened_ns;    /* the file */
 	struct fuse_pollhandle *poll;

@@ -127,6 +127,17 @@ case_history_is_bounded() {
 		    raise SystemExit("an unknown flag was taken")
 		except OSError as error:
 		    assert error.errno == 22, error
+		# Who is told holds everybody up: that is for a few, and those who are go on being told.
+		others = [os.open(mount + "/.leasefs/control", os.O_RDWR) for _ in range(64)]
+		for other in others[:63]:
+		    history(other, 1 << 62, watch=True)
+		try:
+		    history(others[63], 1 << 62, watch=True)
+		    raise SystemExit("there is no limit on those who are told")
+		except OSError as error:
+		    assert error.errno == 24, error
+		history(others[63], 1 << 62)
+		history(reader, at, watch=True)
 	PYTHON
 }
 
