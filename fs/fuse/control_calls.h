@@ -54,6 +54,16 @@ int call_release(const struct call *call, void *data);
 int call_grant(const struct call *call, struct inode *ip, int open_flags, void *data);
 int call_extents(const struct call *call, struct inode *ip, int open_flags, void *data);
 
+/* control_layouts.c. The extents from `offset` on, which the holder of a lease may map. */
+int control_read_layout(struct core *c, struct inode *ip, uint64_t offset, uint64_t end,
+	struct leasefs_extent *out, unsigned max, uint32_t *count, uint64_t *next);
+/*
+ * The lease, and all extents that its holder may map, for a daemon that comes after this one.
+ * `first`: the first of them, `count`, up to `at`.
+ */
+int control_describe_lease(struct core *c, struct inode *ip, const struct lm_lease_info *info,
+	const struct leasefs_extent *first, uint32_t count, uint64_t at, struct lease_record *out);
+
 /* [offset, offset + length) of a lease, or (0, 0) all of it; -EINVAL where it wraps. */
 int call_range(uint64_t offset, uint64_t length, const struct lm_lease_info *info, uint64_t *start,
 	uint64_t *end);
