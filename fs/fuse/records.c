@@ -66,9 +66,10 @@ int record_file_create(int run_fd, enum record_kind kind, uint64_t number, int *
 
 /*
  * Without waiting for anybody: run/ may have come from elsewhere, with a pipe or a device in it,
- * and its user may have a kernel lease on a file of pin lines. -EUCLEAN: it is no file.
+ * and its user may have a kernel lease on a file of pin lines. A descriptor; -EUCLEAN: it is no
+ * file.
  */
-static int open_file(int run_fd, const char *name, int flags, int *fd)
+static int open_file(int run_fd, const char *name, int flags)
 {
 	int file =
 		openat(run_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
@@ -82,16 +83,20 @@ static int open_file(int run_fd, const char *name, int flags, int *fd)
 		close(file);
 		return -EUCLEAN;
 	}
-	*fd = file;
-	return 0;
+	return file;
 }
 
 int record_file_open(int run_fd, enum record_kind kind, uint64_t number, int *fd)
 {
 	char name[RECORD_NAME_BYTES];
+	int file;
 
 	record_file_name(kind, number, name);
-	return open_file(run_fd, name, O_RDWR, fd);
+	file = open_file(run_fd, name, O_RDWR);
+	if (file < 0)
+		return file;
+	*fd = file;
+	return 0;
 }
 
 void record_file_remove(int run_fd, enum record_kind kind, uint64_t number)
@@ -412,11 +417,11 @@ int ids_read(int run_fd, uint64_t *first)
 {
 	char machine[MACHINE_BOOT_BYTES];
 	struct ids_record r;
-	int fd, error = open_file(run_fd, "ids", O_RDONLY, &fd);
+	int fd = open_file(run_fd, "ids", O_RDONLY);
 
 	*first = 1;
-	if (error)
-		return error == -ENOENT ? 0 : error;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
 	if (pread(fd, &r, sizeof(r), 0) == (ssize_t)sizeof(r) && r.magic == IDS_MAGIC &&
 		!machine_boot(machine) && !memcmp(machine, r.machine, sizeof(machine)) && r.end)
 		*first = r.end;
@@ -431,9 +436,9 @@ int ids_reserve(int run_fd, uint64_t end)
 
 	if (error)
 		return error;
-	error = open_file(run_fd, "ids", O_WRONLY | O_CREAT, &fd);
-	if (error)
-		return error;
+	fd = open_file(run_fd, "ids", O_WRONLY | O_CREAT);
+	if (fd < 0)
+		return fd;
 	error = write_at(fd, &r, sizeof(r), 0);
 	close(fd);
 	return error;
