@@ -43,17 +43,6 @@ static void count_parked(struct lm_change *c, int n)
 		c->lm->status.parked += (uint64_t)n;
 }
 
-/* What it has recalled, and nobody else wants, is whole again. It is not PARKED any more. */
-static void let_go(struct lm_change *c)
-{
-	struct lease_cursor at;
-	struct lease *l;
-
-	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at))
-		if (l->recalled)
-			lease_review_recall(l);
-}
-
 static void give_verdict(struct lm_change *c, int verdict)
 {
 	if (c->beginning)
@@ -72,7 +61,7 @@ static void fail(struct lm_change *c, int error)
 	c->state = CHANGE_READY;
 	count_parked(c, -1);
 	leave(c);
-	let_go(c);
+	change_let_go(c);
 	give_verdict(c, error);
 	if (!beginning)
 		change_free(c);
@@ -120,7 +109,7 @@ static void become_passive(struct lm_change *c)
 	assert(c->kind == LM_WANT);
 	c->passive = true;
 	timer_clear(c->lm, &c->timer);
-	let_go(c);
+	change_let_go(c);
 	/* Grants that it stood in the way of may be asked for again. */
 	leased_inode_dirty(c->lm, c->inode, c->node.start, c->node.end);
 }
@@ -370,31 +359,6 @@ static void signal_holders(struct lm_change *c, int number)
 	}
 }
 
-uint64_t change_deadline(const struct lm_change *c)
-{
-	const struct lm_rung *r = &c->policy.rungs[c->rung];
-
-	if (r->kind == LM_RUNG_WAIT || c->passive || c->grace)
-		return 0;
-	if (c->timer.at)
-		return c->timer.deadline_ns;
-	return r->kind == LM_RUNG_RECALL ? c->began_ns + r->time_ns : 0;
-}
-
-static void recall_all(struct lm_change *c)
-{
-	struct lease_cursor at;
-	struct lease *l;
-
-	for (l = change_first_conflict(c, &at); l; l = change_next_conflict(c, &at)) {
-		if (!change_in_way_of(c, l))
-			continue;
-		if (!c->noted)
-			record_change(c, LM_RECORD_PARK, l, change_deadline(c));
-		lease_set_recalled(l, c);
-	}
-}
-
 /* Its time starts; the last one decides. `c` may be no more. */
 static void enter_rung(struct lm_change *c, uint64_t now_ns)
 {
@@ -425,7 +389,7 @@ void change_timer(struct lm_change *c, uint64_t now_ns)
 
 	assert(c->state == CHANGE_PARKED);
 	if (r->kind == LM_RUNG_WAIT) {
-		recall_all(c);
+		change_recall(c, true);
 		timer_set(c->lm, &c->timer, now_ns + LM_RENOTIFY_NS);
 		return;
 	}
@@ -454,7 +418,7 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 	c->grace = waits_for_grace(c);
 	c->result = LM_PARKED;
 	c->beginning = !c->grace;
-	recall_all(c);
+	change_recall(c, false);
 	if (!c->grace)
 		change_decide(c, now_ns);
 	if (!c->grace && c->result == LM_PARKED && c->state == CHANGE_PARKED)

@@ -73,6 +73,7 @@ static void describe_recall(const struct lease *l, struct lm_event *e)
 	for (; c; c = change_next(l->inode, c, l->node.start, l->node.end)) {
 		uint64_t start = c->node.start > l->node.start ? c->node.start : l->node.start;
 		uint64_t end = c->node.end < l->node.end ? c->node.end : l->node.end;
+		uint64_t deadline_ns = change_recall_end(c);
 
 		if (!change_in_way_of(c, l))
 			continue;
@@ -80,9 +81,8 @@ static void describe_recall(const struct lease *l, struct lm_event *e)
 		e->end = !any || end > e->end ? end : e->end;
 		if (!any)
 			e->pid = c->pid;
-		if (c->timer.at && !c->time_over &&
-			(!e->deadline_ns || c->timer.deadline_ns < e->deadline_ns)) {
-			e->deadline_ns = c->timer.deadline_ns;
+		if (deadline_ns && (!e->deadline_ns || deadline_ns < e->deadline_ns)) {
+			e->deadline_ns = deadline_ns;
 			e->pid = c->pid;
 		}
 		any = true;

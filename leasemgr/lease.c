@@ -193,52 +193,6 @@ void lease_end(struct lease *l)
 	free(l);
 }
 
-/* ---- recall ---------------------------------------------------------------------------------- */
-
-static void record_recall(const struct lease *l, const struct lm_change *by)
-{
-	uint64_t start = by->node.start > l->node.start ? by->node.start : l->node.start;
-	uint64_t end = by->node.end < l->node.end ? by->node.end : l->node.end;
-
-	record_lease(l, LM_RECORD_RECALL, start, end, by, change_deadline(by));
-}
-
-void lease_set_recalled(struct lease *l, struct lm_change *by)
-{
-	struct lm_session *s = l->session;
-	const struct lm *lm = s->lm;
-
-	assert(l->tree < TREE_GHOSTS);
-	if (by) {
-		if (!l->recalled) {
-			l->recalled = true;
-			l->told = false;
-			lm->ops->slot_recall(lm->config.context, s->owner, l->slot, true);
-			s->lm->status.recalls++;
-			record_recall(l, by);
-		}
-		source_clear(s, &l->source, PENDING_CANCELLED | PENDING_ADVISORY);
-		source_mark(s, &l->source, PENDING_RECALL);
-	} else if (l->recalled) {
-		l->recalled = false;
-		lm->ops->slot_recall(lm->config.context, s->owner, l->slot, false);
-		source_clear(s, &l->source, PENDING_RECALL);
-		if (l->told)
-			source_mark(s, &l->source, PENDING_CANCELLED);
-		record_lease(l, LM_RECORD_CANCEL, l->node.start, l->node.end, NULL, 0);
-	}
-}
-
-void lease_review_recall(struct lease *l)
-{
-	struct lm_change *c = change_first(l->inode, l->node.start, l->node.end);
-
-	while (c && !change_in_way_of(c, l))
-		c = change_next(l->inode, c, l->node.start, l->node.end);
-	if (!c || !l->recalled)
-		lease_set_recalled(l, c);
-}
-
 /* ---- cutting ----------------------------------------------------------------------------------
  *
  * First all that a cut changes is written down, new parts before what they are cut from; then it is

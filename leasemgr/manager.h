@@ -252,8 +252,6 @@ void lease_revoke_left(struct lease *l); /* by a session that ends without retur
 /* Ghosts of [start, end) that are `unwritten` are written down now. -errno: one still is not. */
 int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
 void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
-/* By that change; NULL: not any more. */
-void lease_set_recalled(struct lease *l, struct lm_change *by);
 /* One that is put back, with its slot, into session, inode and tree; counted. */
 void lease_enter(
 	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
@@ -289,10 +287,19 @@ struct lm_change *change_next(
 /* change.c */
 void change_decide(struct lm_change *c, uint64_t now_ns);
 void change_timer(struct lm_change *c, uint64_t now_ns);
+void change_free(struct lm_change *c);
+
+/* recall.c */
 uint64_t change_deadline(const struct lm_change *c); /* of its rung; 0: none */
+/* Until when holders may give way to it; 0: for ever, or that is over. */
+uint64_t change_recall_end(const struct lm_change *c);
+/* All that is in its way; `again`: who was told already, too. */
+void change_recall(struct lm_change *c, bool again);
+/* What it has recalled, and nobody else wants, is whole again. It is not PARKED any more. */
+void change_let_go(struct lm_change *c);
 /* Recalls again or cancels, as parked changes over the lease ask for. */
 void lease_review_recall(struct lease *l);
-void change_free(struct lm_change *c);
+
 /* want.c */
 int want_begin(struct lm_session *s, const struct lm_grant_request *r, uint64_t now_ns);
 void wants_fulfilled(struct lm_session *s, const struct lm_grant_request *r);

@@ -7,13 +7,15 @@
 static uint64_t recall_deadline(const struct lease *l)
 {
 	struct lm_change *c = change_first(l->inode, l->node.start, l->node.end);
-	uint64_t deadline = 0;
+	uint64_t earliest = 0;
 
-	for (; c; c = change_next(l->inode, c, l->node.start, l->node.end))
-		if (change_in_way_of(c, l) && c->timer.at && !c->time_over &&
-			(!deadline || c->timer.deadline_ns < deadline))
-			deadline = c->timer.deadline_ns;
-	return deadline;
+	for (; c; c = change_next(l->inode, c, l->node.start, l->node.end)) {
+		uint64_t deadline = change_in_way_of(c, l) ? change_recall_end(c) : 0;
+
+		if (deadline && (!earliest || deadline < earliest))
+			earliest = deadline;
+	}
+	return earliest;
 }
 
 static void describe(const struct lease *l, bool slots_too, struct lm_lease_info *out)

@@ -155,6 +155,8 @@ static void review_all(struct lm_session *s)
 		if (!l || l->tree >= TREE_GHOSTS)
 			continue;
 		lease_review_recall(l);
+		if (l->recalled) /* perhaps by more than before: what was its own process's */
+			source_mark(s, &l->source, PENDING_RECALL);
 		leased_inode_dirty(s->lm, l->inode, l->node.start, l->node.end);
 	}
 }

@@ -220,6 +220,8 @@ void step_return(struct model *m, const struct step *s)
 		rest->slot = g.slot;
 		rest->slot_known = true;
 		rest->told = at->told;
+		rest->told_start = at->told_start;
+		rest->told_end = at->told_end;
 	}
 }
 

@@ -84,9 +84,10 @@ struct m_lease {
 	uint64_t id;     /* 0: not yet known (a part that was cut) */
 	uint64_t origin; /* a ghost: of the lease that it was cut from */
 	uint32_t slot;
-	bool told;             /* the client read that it is recalled */
-	bool slot_known;       /* the client may pin by it */
-	uint8_t blocks[UNITS]; /* 0: not mapped */
+	bool told;                /* the client read that it is recalled: */
+	int told_start, told_end; /* ... that much of it */
+	bool slot_known;          /* the client may pin by it */
+	uint8_t blocks[UNITS];    /* 0: not mapped */
 };
 
 struct m_pin {

@@ -308,8 +308,11 @@ void step_event(struct model *m, const struct step *s)
 		fail("event %u is about more than its lease", e.kind);
 	if ((e.kind == LM_EVENT_REVOKED) == l->live)
 		fail("event %u about a %s", e.kind, l->live ? "lease" : "ghost");
-	if (e.kind == LM_EVENT_RECALL && !(e.flags & LM_EVENT_ADVISORY))
+	if (e.kind == LM_EVENT_RECALL && !(e.flags & LM_EVENT_ADVISORY)) {
 		l->told = true;
+		l->told_start = (int)(e.start / UNIT);
+		l->told_end = (int)(e.end / UNIT);
+	}
 	if (e.kind == LM_EVENT_RECALL_CANCELLED)
 		l->told = false;
 	l = e.rest ? lease_by_id(m, i, e.rest) : NULL; /* it may have been given back since */
