@@ -529,8 +529,8 @@ struct leasefs_operations {
  * session; an ordinary user sees what was asked or held by their own user id. Records are numbered
  * without gaps from 1 on, as long as the daemon lives (`boot` tells): what a reader was too late
  * for is counted in `lost`, that of other users too. With LEASEFS_HISTORY_WATCH, poll(2) on this
- * open file says POLLIN when there are records behind the last page that was asked for on it; EMFILE
- * or ENFILE: so many files of this user, or of the mount, are told already.
+ * open file says POLLIN when there are records behind the last page that was asked for on it;
+ * EMFILE or ENFILE: so many files of this user, or of the mount, are told already.
  */
 #define LEASEFS_RECORD_SESSION_OPEN 1u
 #define LEASEFS_RECORD_SESSION_CLOSE 2u
