@@ -271,7 +271,6 @@ static int first_ids(struct arbiter *a, uint64_t *first)
 
 int arbitrate_start(struct daemon *d, struct diag *diag)
 {
-	const char *policy = d->options->policy ? d->options->policy : LM_POLICY_DEFAULT;
 	struct arbiter *a = calloc(1, sizeof(*a));
 	struct lm_config config = {.ops = &effects, .context = a, .drain_ns = LM_DRAIN_NS_DEFAULT};
 	struct core_arbiter asked = {
@@ -280,13 +279,7 @@ int arbitrate_start(struct daemon *d, struct diag *diag)
 
 	if (!a)
 		return diag_set(diag, -ENOMEM, "no memory");
-	if (lm_policy_parse(policy, &a->policy)) {
-		free(a);
-		return diag_set(diag, -EINVAL,
-			"policy=%s: expected a ladder such as %s or"
-			" recall:1s/signal=SIGBUS:500ms/kill:500ms/orphan",
-			policy, LM_POLICY_DEFAULT);
-	}
+	a->policy = d->options->policy;
 	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed) ||
 		getrandom(a->boot, sizeof(a->boot), 0) != sizeof(a->boot)) {
 		free(a);

@@ -37,12 +37,11 @@ static int set_durability(struct options *o, const char *value, struct diag *d)
 
 static int set_policy(struct options *o, const char *value, struct diag *d)
 {
-	char *copy = strdup(value);
-
-	if (copy == NULL)
-		return diag_set(d, -ENOMEM, "out of memory");
-	free(o->policy);
-	o->policy = copy;
+	if (lm_policy_parse(value, &o->policy))
+		return diag_set(d, -EINVAL,
+			"policy is a ladder such as %s or"
+			" recall:1s/signal=SIGBUS:500ms/kill:500ms/orphan, not '%s'",
+			LM_POLICY_DEFAULT, value);
 	return 0;
 }
 
@@ -424,6 +423,7 @@ int options_parse(struct options *o, int argc, char **argv, struct diag *d)
 		.hardening = true,
 		.lock_wait_ms = OPTIONS_LOCK_WAIT_MS,
 		.grace_ns = OPTIONS_GRACE_S * 1000000000ull};
+	lm_policy_parse(LM_POLICY_DEFAULT, &o->policy);
 	/* fsync and page faults block a worker; twice as many as processors, and a few more. */
 	o->threads_max = (unsigned)(processors < 1 ? 1 : processors) * 2 + 14;
 	if (o->threads_max > OPTIONS_THREADS_MAX)
@@ -471,7 +471,6 @@ void options_free(struct options *o)
 	free(o->source);
 	free(o->pool_path);
 	free(o->mountpoint);
-	free(o->policy);
 	fuse_opt_free_args(&o->session_args);
 }
 

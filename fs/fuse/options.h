@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "core.h"
+#include "policy.h"
 
 #define OPTIONS_LOCK_WAIT_MS 10000 /* umount(8) returns before the last daemon is gone */
 #define OPTIONS_THREADS_MAX 1024u
@@ -30,7 +31,7 @@ struct options {
 	char *source;     /* fsname=; or NULL */
 	char *pool_path;  /* absolute: the daemon leaves its directory */
 	char *mountpoint; /* absolute */
-	char *policy;     /* NULL: the default */
+	struct lm_policy policy;
 	enum durability durability;
 	bool read_only;
 	bool nonempty;

@@ -196,6 +196,8 @@ static void what_is_not_understood_is_refused(void **state)
 	refuses("leasefs /pool /mnt -o grace=-1", "grace is a time");
 	refuses("leasefs /pool /mnt -o grace=5m", "grace is a time");
 	refuses("leasefs /pool /mnt -o grace=3601", "grace is a time");
+	refuses("leasefs /pool /mnt -o policy=recall:2s", "policy is a ladder");
+	refuses("leasefs /pool /mnt -o policy=", "policy is a ladder");
 	refuses("leasefs /pool /mnt -o crash_at=x", "unknown option 'crash_at=x'");
 	refuses("leasefs /pool", "usage");
 	refuses("leasefs", "usage");
