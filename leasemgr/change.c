@@ -219,16 +219,6 @@ struct view {
 	const struct lease *own_pinned;
 };
 
-static bool blocked_by_change(const struct lm_change *want)
-{
-	struct lm_change *c = change_first(want->inode, want->node.start, want->node.end);
-
-	for (; c; c = change_next(want->inode, c, want->node.start, want->node.end))
-		if (c->kind != LM_WANT && change_blocks_grant(c, want->session, want->exclusive))
-			return true;
-	return false;
-}
-
 /* `all`: even when one lease in the way already says enough. */
 static struct view look(struct lm_change *c, bool all)
 {
@@ -273,7 +263,7 @@ static void last_rung(struct lm_change *c, const struct view *v, uint64_t now_ns
 {
 	bool orphan = c->policy.rungs[c->rung].kind == LM_RUNG_ORPHAN;
 
-	if (c->kind == LM_WANT && (v->pinned || v->in_use || blocked_by_change(c))) {
+	if (c->kind == LM_WANT && (v->pinned || v->in_use || change_is_blocked(c))) {
 		become_passive(c);
 	} else if (v->own_pinned) {
 		fail_busy(c, v->own_pinned, now_ns);
@@ -323,7 +313,7 @@ void change_decide(struct lm_change *c, uint64_t now_ns)
 		return;
 	}
 	v = look(c, c->last_chance);
-	if (c->kind == LM_WANT && blocked_by_change(c))
+	if (c->kind == LM_WANT && change_is_blocked(c))
 		return;
 	if (!v.others) {
 		if (v.own_pinned)
@@ -394,7 +384,7 @@ void change_timer(struct lm_change *c, uint64_t now_ns)
 		return;
 	}
 	c->time_over = true;
-	if (c->kind == LM_WANT && blocked_by_change(c)) {
+	if (c->kind == LM_WANT && change_is_blocked(c)) {
 		become_passive(c);
 		return;
 	}

@@ -61,6 +61,16 @@ struct lm_change *change_next(
 	return n ? container_of(n, struct lm_change, node) : NULL;
 }
 
+bool change_is_blocked(const struct lm_change *want)
+{
+	struct lm_change *c = change_first(want->inode, want->node.start, want->node.end);
+
+	for (; c; c = change_next(want->inode, c, want->node.start, want->node.end))
+		if (c->kind != LM_WANT && change_blocks_grant(c, want->session, want->exclusive))
+			return true;
+	return false;
+}
+
 struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at)
 {
 	struct lease *l = lease_first(at, c->inode, c->node.start, c->node.end, exclusive_only(c));

@@ -36,6 +36,23 @@ int lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree
 	return lm->ops->persist ? lm->ops->persist(lm->config.context, l->session->owner, &r) : 0;
 }
 
+int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
+{
+	struct range_tree *ghosts = &in->leases[TREE_GHOSTS];
+	struct range_node *n = lm->status.unwritten ? range_tree_first(ghosts, start, end) : NULL;
+
+	for (; n; n = range_tree_next(ghosts, n, start, end)) {
+		struct lease *l = container_of(n, struct lease, node);
+		int error = l->unwritten ? lease_persist(l, n->start, n->end, TREE_GHOSTS) : 0;
+
+		if (error)
+			return error;
+		lm->status.unwritten -= l->unwritten;
+		l->unwritten = false;
+	}
+	return 0;
+}
+
 /* ---- putting back ---------------------------------------------------------------------------- */
 
 int lm_session_restore(struct lm *lm, uint64_t number, uint32_t pid, uint32_t uid, void *owner,

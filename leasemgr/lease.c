@@ -388,23 +388,6 @@ void lease_revoke_left(struct lease *l)
 	record_lease(l, LM_RECORD_REVOKE, l->node.start, l->node.end, NULL, l->origin);
 }
 
-int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end)
-{
-	struct range_tree *ghosts = &in->leases[TREE_GHOSTS];
-	struct range_node *n = lm->status.unwritten ? range_tree_first(ghosts, start, end) : NULL;
-
-	for (; n; n = range_tree_next(ghosts, n, start, end)) {
-		struct lease *l = container_of(n, struct lease, node);
-		int error = l->unwritten ? lease_persist(l, n->start, n->end, TREE_GHOSTS) : 0;
-
-		if (error)
-			return error;
-		lm->status.unwritten -= l->unwritten;
-		l->unwritten = false;
-	}
-	return 0;
-}
-
 /* ---- calls of the owner ---------------------------------------------------------------------- */
 
 /* Is a lease of another session, or a change, in the way of this grant? */

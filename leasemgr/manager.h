@@ -249,9 +249,7 @@ void lease_unreserve(struct lm_session *s);
 int lease_revoke(
 	struct lease *l, uint64_t start, uint64_t end, bool whole, bool own, struct lease **out);
 void lease_revoke_left(struct lease *l); /* by a session that ends without returning it */
-/* Ghosts of [start, end) that are `unwritten` are written down now. -errno: one still is not. */
-int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
-void lease_end(struct lease *l); /* out of everything, its holds let go, and freed */
+void lease_end(struct lease *l);         /* out of everything, its holds let go, and freed */
 /* One that is put back, with its slot, into session, inode and tree; counted. */
 void lease_enter(
 	struct lease *l, struct lm_session *s, struct inode_leases *in, enum tree_kind tree);
@@ -259,6 +257,8 @@ void lease_enter(
 /* inherit.c */
 /* As its range and its tree would be these. */
 int lease_persist(const struct lease *l, uint64_t start, uint64_t end, enum tree_kind tree);
+/* Ghosts of [start, end) that are `unwritten` are written down now. -errno: one still is not. */
+int lease_write_ghosts(struct lm *lm, struct inode_leases *in, uint64_t start, uint64_t end);
 
 /* pin.c */
 /* One of the lease's that overlaps; NULL: none does. */
@@ -280,6 +280,8 @@ struct lease *change_first_conflict(struct lm_change *c, struct lease_cursor *at
 struct lease *change_next_conflict(struct lm_change *c, struct lease_cursor *at);
 bool change_in_way_of(const struct lm_change *c, const struct lease *l); /* the lease delays it */
 bool change_blocks_grant(const struct lm_change *c, const struct lm_session *s, bool exclusive);
+/* A want, by a change that goes first. */
+bool change_is_blocked(const struct lm_change *want);
 struct lm_change *change_first(const struct inode_leases *in, uint64_t start, uint64_t end);
 struct lm_change *change_next(
 	const struct inode_leases *in, const struct lm_change *c, uint64_t start, uint64_t end);
