@@ -37,6 +37,7 @@ static int use_units(struct target *t)
 	struct btree tree = tables_tree(c);
 	struct media_region media;
 	struct btree_item item;
+	char path[sizeof(t->pool) + 8];
 	struct tx *tx;
 	void *object;
 	int r = tx_begin(c->meta, &tx);
@@ -58,6 +59,10 @@ static int use_units(struct target *t)
 	r = tx_commit(tx);
 	if (r == 0)
 		r = core_close(c);
+	/* Its tag has a unit as well. */
+	snprintf(path, sizeof(path), "%s/data.0", t->pool);
+	if (r == 0 && truncate(path, (off_t)(media.bytes + HUGE_SIZE)) < 0)
+		r = -errno;
 	return r == 0 ? open_pool(t) : r;
 }
 
