@@ -262,6 +262,18 @@ library_fsdax() { library coherence; }
 # file has left.
 library_devdax() { LEASEFS_TEST_DATA=$DEVICE library units '*ma*'; }
 
+# Who had it before says so, and it is not taken from who has it.
+device_of_another_pool() {
+	local refused=$WORK/refused
+	mkfs.leasefs -f --data="$DEVICE" "$PMEM/tmp/third" >"$refused" 2>&1 || fail "$(cat "$refused")"
+	! leasefs -f "$PMEM/devdax" /dev/shm/devdax >"$refused" 2>&1 || fail "another pool's device was mounted"
+	expect_line 'should be data region 0 of pool' "$refused"
+	! fsck.leasefs -n "$PMEM/devdax" >"$refused" 2>&1 || fail "another pool's device was found good"
+	expect_line 'should be data region 0 of pool' "$refused"
+	! mkfs.leasefs --data="$DEVICE" "$PMEM/tmp/other" >"$refused" 2>&1 || fail "a pool's device was taken"
+	expect_line 'is data region 0 of the leasefs pool .*: -f destroys it' "$refused"
+}
+
 # ---- cases: the kernel's behaviour beside ours ------------------------------------------------
 
 PIN_HOLD_MS=2000
@@ -349,9 +361,12 @@ first)
 	case_run devdax/scenarios scenarios devdax --data "$DEVICE"
 	case_run fsdax/library library_fsdax
 	case_run devdax/library library_devdax
+	case_run devdax/other_pool device_of_another_pool
 	case_run kernel/punch_under_pin punch_side_by_side
+	# The cases have made pools of their own on the device.
+	mkfs.leasefs -f --data="$DEVICE" "$PMEM/devdax" >"$OUT/load.log" 2>&1
 	touch "$OUT/loading"
-	write_until_killed >"$OUT/load.log" 2>&1
+	write_until_killed >>"$OUT/load.log" 2>&1
 	exit 1
 	;;
 second)

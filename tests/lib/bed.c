@@ -233,7 +233,8 @@ void bed_use_huge_pages(uint64_t bytes)
 void bed_start(const char *options, const char *pool_bytes)
 {
 	const char *inside[] = {program("LEASEFS_MKFS"), "-s", pool_bytes, pool, NULL};
-	const char *beside[] = {program("LEASEFS_MKFS"), "--data", NULL, pool, NULL};
+	/* -f: a device may have been another test's. */
+	const char *beside[] = {program("LEASEFS_MKFS"), "-f", "--data", NULL, pool, NULL};
 	const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
 	const char *pools = getenv("LEASEFS_TEST_POOLS");
 
@@ -242,7 +243,7 @@ void bed_start(const char *options, const char *pool_bytes)
 	take_ownership();
 	if (!data_path)
 		data_path = getenv("LEASEFS_TEST_DATA");
-	beside[2] = data_path;
+	beside[3] = data_path;
 	snprintf(mount_options, sizeof(mount_options), "%s",
 		options ? options : "lock_wait_ms=10000");
 	snprintf(pool, sizeof(pool), "%s/leasefs-lib.XXXXXX", pools ? pools : "/dev/shm");
