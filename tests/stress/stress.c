@@ -48,6 +48,8 @@ struct worker {
 
 /* ---- a target below a directory -------------------------------------------------------------- */
 
+#define WHOLE_MAX 8192
+
 /* compare.c works on a whole target: this one is a directory of another. */
 struct below {
 	const struct target_kind *kind;
@@ -60,16 +62,17 @@ static const struct below *below_of(struct target *t)
 	return (const struct below *)(void *)t;
 }
 
-static const char *join(const struct below *b, const char *path, char out[8192])
+static const char *join(const struct below *b, const char *path, char out[WHOLE_MAX])
 {
-	snprintf(out, 8192, "%s%s%s", b->prefix, path[0] ? "/" : "", path);
+	int n = snprintf(out, WHOLE_MAX, "%s%s%s", b->prefix, path[0] ? "/" : "", path);
+	assert(n > 0 && n < WHOLE_MAX); /* the model's paths are shorter */
 	return out;
 }
 
 static int below_stat(struct target *t, const char *path, struct stat *out)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->stat(b->target, join(b, path, whole), out);
 }
 
@@ -77,35 +80,35 @@ static int below_list(struct target *t, const char *path,
 	int (*emit)(void *context, const char *name, uint64_t ino, uint8_t type), void *context)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->list(b->target, join(b, path, whole), emit, context);
 }
 
 static ssize_t below_read(struct target *t, const char *path, void *out, size_t n, uint64_t offset)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->read(b->target, join(b, path, whole), out, n, offset);
 }
 
 static int64_t below_seek(struct target *t, const char *path, uint64_t offset, int whence)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->seek(b->target, join(b, path, whole), offset, whence);
 }
 
 static ssize_t below_readlink(struct target *t, const char *path, char *out, size_t n)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->readlink(b->target, join(b, path, whole), out, n);
 }
 
 static ssize_t below_listxattr(struct target *t, const char *path, char *out, size_t n)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->listxattr(b->target, join(b, path, whole), out, n);
 }
 
@@ -113,7 +116,7 @@ static ssize_t below_getxattr(
 	struct target *t, const char *path, const char *name, void *out, size_t n)
 {
 	const struct below *b = below_of(t);
-	char whole[8192];
+	char whole[WHOLE_MAX];
 	return b->kind->getxattr(b->target, join(b, path, whole), name, out, n);
 }
 
