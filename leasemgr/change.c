@@ -379,7 +379,7 @@ void change_timer(struct lm_change *c, uint64_t now_ns)
 
 	assert(c->state == CHANGE_PARKED);
 	if (r->kind == LM_RUNG_WAIT) {
-		change_recall(c, true);
+		change_recall(c);
 		timer_set(c->lm, &c->timer, now_ns + LM_RENOTIFY_NS);
 		return;
 	}
@@ -408,7 +408,7 @@ int change_park(struct lm_change *c, uint64_t now_ns)
 	c->grace = waits_for_grace(c);
 	c->result = LM_PARKED;
 	c->beginning = !c->grace;
-	change_recall(c, false);
+	change_recall(c);
 	if (!c->grace)
 		change_decide(c, now_ns);
 	if (!c->grace && c->result == LM_PARKED && c->state == CHANGE_PARKED)

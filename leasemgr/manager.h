@@ -295,8 +295,7 @@ void change_free(struct lm_change *c);
 uint64_t change_deadline(const struct lm_change *c); /* of its rung; 0: none */
 /* Until when holders may give way to it; 0: for ever, or that is over. */
 uint64_t change_recall_end(const struct lm_change *c);
-/* All that is in its way; `again`: who was told already, too. */
-void change_recall(struct lm_change *c, bool again);
+void change_recall(struct lm_change *c); /* all that is in its way */
 /* What it has recalled, and nobody else wants, is whole again. It is not PARKED any more. */
 void change_let_go(struct lm_change *c);
 /* Recalls again or cancels, as parked changes over the lease ask for. */

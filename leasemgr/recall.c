@@ -3,16 +3,14 @@
  * recall.c - telling holders that a change waits for them.
  *
  * A lease is `recalled` while a parked change of another process is in its way: its slot's recall
- * word says so, and it has an event pending until that is read. The event is told once, and again
- * only when there is more to say: more of the lease is wanted, or sooner; somebody waits without
- * end (each LM_RENOTIFY_NS); or another process has the lease now. What it says is put together
- * when it is read (event.c), from all that wait by then.
+ * word says so, and it has an event pending until that is read. It is told again for each change
+ * that comes to it, each LM_RENOTIFY_NS to who makes somebody wait without end, and when another
+ * process has the lease. What it says is put together when it is read (event.c), from all that wait
+ * by then.
  */
 #include "manager.h"
 
 #include <assert.h>
-
-#define OTHERS_LOOKED_AT 16u
 
 static void record_recall(const struct lease *l, const struct lm_change *by)
 {
@@ -77,28 +75,7 @@ uint64_t change_recall_end(const struct lm_change *c)
 	return c->time_over ? 0 : change_deadline(c);
 }
 
-/*
- * What the recall of another says already: that one waits for as much of the lease, and no longer.
- * Only a few are looked at; a recall that is told again does no harm.
- */
-static bool is_recalled_for(struct lm_change *c, const struct lease *l)
-{
-	uint64_t start = c->node.start > l->node.start ? c->node.start : l->node.start;
-	uint64_t end = c->node.end < l->node.end ? c->node.end : l->node.end;
-	const struct lm_change *other = l->recalled ? change_first(c->inode, start, end) : NULL;
-
-	for (unsigned i = 0; other && i < OTHERS_LOOKED_AT; i++) {
-		/* No deadline, 0, is later than any. */
-		if (other != c && other->node.start <= start && other->node.end >= end &&
-			change_in_way_of(other, l) &&
-			change_deadline(other) - 1 <= change_deadline(c) - 1)
-			return true;
-		other = change_next(c->inode, other, start, end);
-	}
-	return false;
-}
-
-void change_recall(struct lm_change *c, bool again)
+void change_recall(struct lm_change *c)
 {
 	struct lease_cursor at;
 	struct lease *l;
@@ -108,8 +85,7 @@ void change_recall(struct lm_change *c, bool again)
 			continue;
 		if (!c->noted)
 			record_change(c, LM_RECORD_PARK, l, change_deadline(c));
-		if (again || !is_recalled_for(c, l))
-			set_recalled(l, c);
+		set_recalled(l, c);
 	}
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* test_recall.c - leasemgr: how often a recall is told. Once, unless there is more to say. */
+/* test_recall.c - leasemgr: when a recall is told again, and what it says then. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,64 +19,20 @@ static void expect_recall(struct holder *h, uint64_t start, uint64_t end, uint64
 	assert_int_equal(e.deadline_ns, deadline_ns);
 }
 
-static void once_for_all_that_want_the_same(void **state)
-{
-	struct world *w = *state;
-	uint64_t deadline_ns = w->now + 1000 * MS;
-	struct lm_grant g = grant(w, &w->a, 0, M);
-	struct op ops[3];
-
-	policy(w, "recall:1s/busy");
-	assert_int_equal(begin(w, &ops[0], 0, 512 * K), LM_PARKED);
-	expect_recall(&w->a, 0, 512 * K, deadline_ns);
-	pass(w, 10 * MS);
-	assert_int_equal(begin(w, &ops[1], 0, 512 * K), LM_PARKED);
-	assert_int_equal(begin(w, &ops[2], 64 * K, 128 * K), LM_PARKED);
-	expect_nothing(&w->a);
-	assert_int_equal(give_back(w, &w->a, g.lease, 0, 0), 0);
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(ops[i].verdict, 0);
-		lm_change_end(ops[i].change, w->now);
-	}
-	expect_nothing(&w->a);
-}
-
-/* And the one that is left waits for what the lease's holder knows of. */
-static void once_though_the_first_does_not_wait_any_more(void **state)
-{
-	struct world *w = *state;
-	struct op ops[2];
-
-	grant(w, &w->a, 0, M);
-	assert_int_equal(begin(w, &ops[0], 0, 512 * K), LM_PARKED);
-	expect(&w->a, LM_EVENT_RECALL);
-	assert_int_equal(begin(w, &ops[1], 64 * K, 128 * K), LM_PARKED);
-	assert_int_equal(lm_change_interrupt(ops[0].change, w->now), 0);
-	expect_nothing(&w->a);
-	assert_int_equal(lm_change_interrupt(ops[1].change, w->now), 0);
-	expect(&w->a, LM_EVENT_RECALL_CANCELLED);
-	/* It is over: the next one is another. */
-	assert_int_equal(begin(w, &ops[1], 64 * K, 128 * K), LM_PARKED);
-	expect(&w->a, LM_EVENT_RECALL);
-	assert_int_equal(lm_change_interrupt(ops[1].change, w->now), 0);
-}
-
 static void again_for_more_of_the_lease(void **state)
 {
 	struct world *w = *state;
 	uint64_t deadline_ns = w->now + 1000 * MS;
 	struct lm_grant g = grant(w, &w->a, 64 * K, M);
-	struct op ops[3];
+	struct op ops[2];
 
 	policy(w, "recall:1s/busy");
 	assert_int_equal(begin(w, &ops[0], 0, 128 * K), LM_PARKED);
 	expect_recall(&w->a, 64 * K, 128 * K, deadline_ns);
-	assert_int_equal(begin(w, &ops[1], 64 * K, 128 * K), LM_PARKED); /* as much of the lease */
-	expect_nothing(&w->a);
-	assert_int_equal(begin(w, &ops[2], 0, 128 * K + 1), LM_PARKED);
+	assert_int_equal(begin(w, &ops[1], 0, 128 * K + 1), LM_PARKED);
 	expect_recall(&w->a, 64 * K, 128 * K + 1, deadline_ns);
 	assert_int_equal(give_back(w, &w->a, g.lease, 0, 0), 0);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 2; i++)
 		lm_change_end(ops[i].change, w->now);
 }
 
@@ -136,8 +92,6 @@ static void again_when_another_process_has_the_lease(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(once_for_all_that_want_the_same),
-		WORLD_TEST(once_though_the_first_does_not_wait_any_more),
 		WORLD_TEST(again_for_more_of_the_lease),
 		WORLD_TEST(again_for_less_time),
 		WORLD_TEST(again_while_somebody_waits_without_end),
