@@ -194,6 +194,8 @@ int lfs_take_part_locked(struct leasefs_lease *l, uint64_t start, uint64_t end, 
 		error = return_excess_locked(l, &p);
 	if (error)
 		lfs_give_up_locked(l, grant.lease);
+	else if (!p)
+		*id = 0; /* the file ends before it */
 	return error;
 }
 
@@ -227,21 +229,22 @@ static int take_gap(struct leasefs_lease *l, uint64_t start, uint64_t end)
 		error = lfs_take_part_locked(l, start, end, &id);
 	pthread_mutex_unlock(&l->lock);
 	lfs_end_taking(l->session);
-	if (error)
+	if (error || id == 0)
 		return error;
 	pthread_mutex_lock(&l->lock);
 	p = lfs_find_piece_locked(l, id);
-	if (p && (p->ghost || p->recalled || l->managed->retired)) {
+	/* Whoever answers recalls may have given it back already. */
+	if (!p || p->ghost || p->recalled || l->managed->retired) {
 		error = -EAGAIN;
-	} else if (p && lfs_is_write(l)) {
+	} else if (lfs_is_write(l)) {
 		error = to_direct_locked(l, p, fence);
-	} else if (p) {
+	} else {
 		error = lfs_map_piece_locked(l, p);
 		p->coming = error != 0;
 	}
 	if (error) {
 		lfs_give_up_locked(l, id);
-	} else if (p) {
+	} else {
 		lfs_inherit_pins_locked(l, p);
 		l->managed->came_back++;
 		l->managed->came_back_ns = lfs_now();
