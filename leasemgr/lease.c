@@ -232,7 +232,6 @@ static int make_part(
 /* What is behind the cut is a lease of its own now; pins there go along. */
 static void split_off(struct lease *l, struct lease *rest)
 {
-
 	if (l->inherited) {
 		rest->inherited = true;
 		rest->was_recalled = l->was_recalled;

@@ -34,7 +34,8 @@ struct lfs_managed {
 
 /*
  * A lease on a part that is a mapping of the file; its piece is `coming`. It may have become none,
- * where the file has become shorter.
+ * where the file has become shorter: then *id is 0. Between this and the next look at it another
+ * thread may answer a recall of it, and it is no more.
  */
 int lfs_take_part_locked(struct leasefs_lease *l, uint64_t start, uint64_t end, uint64_t *id);
 void lfs_give_up_locked(struct leasefs_lease *l, uint64_t id);
